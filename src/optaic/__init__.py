@@ -1,0 +1,108 @@
+"""OptAIC Runs: the run ledger for quantitative research.
+
+The public names, and nothing else; each is loaded when it is first used, so that `import optaic` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optaic.client import Ledger, connect
+    from optaic.errors import (
+        CodeChangedError,
+        ConflictError,
+        DigestMismatchError,
+        DuplicateKeysError,
+        EngineError,
+        FlowError,
+        IdempotencyMismatchError,
+        IllegalTransitionError,
+        InvalidInputError,
+        InvalidOutputError,
+        LeaseLostError,
+        LedgerError,
+        NoOutputError,
+        NotFoundError,
+        ObjectExistsError,
+        ObjectMissingError,
+        OptaicError,
+        ProjectFileError,
+        RetryableError,
+        RunCancelledError,
+        SchemaChangedError,
+        SecretMissingError,
+        StorageError,
+        UpstreamNotReadyError,
+    )
+    from optaic.flows.context import RunContext
+    from optaic.flows.definition import pipeline
+    from optaic.handle import RunHandle
+
+    __version__: str
+
+__all__ = [
+    # what people write
+    "connect",
+    "pipeline",
+    "RunContext",
+    # what they get
+    "Ledger",
+    "RunHandle",
+    # what they catch, or raise in a flow of their own
+    "OptaicError",
+    "InvalidInputError",
+    "ProjectFileError",
+    "NotFoundError",
+    "ConflictError",
+    "IllegalTransitionError",
+    "LeaseLostError",
+    "IdempotencyMismatchError",
+    "CodeChangedError",
+    "UpstreamNotReadyError",
+    "LedgerError",
+    "StorageError",
+    "ObjectExistsError",
+    "ObjectMissingError",
+    "DigestMismatchError",
+    "FlowError",
+    "NoOutputError",
+    "InvalidOutputError",
+    "SchemaChangedError",
+    "DuplicateKeysError",
+    "SecretMissingError",
+    "RetryableError",
+    "RunCancelledError",
+    "EngineError",
+    "__version__",
+]
+
+_HOMES = {
+    "connect": "optaic.client",
+    "Ledger": "optaic.client",
+    "RunHandle": "optaic.handle",
+    "pipeline": "optaic.flows.definition",
+    "RunContext": "optaic.flows.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found: object = version("optaic")
+        except PackageNotFoundError:  # run from the source tree, not installed
+            found = "0+unknown"
+    elif name in __all__:
+        from importlib import import_module
+
+        found = getattr(import_module(_HOMES.get(name, "optaic.errors")), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

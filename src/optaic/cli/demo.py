@@ -1,0 +1,158 @@
+"""Command demo: the example project, end to end, on real market data."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optaic.cli import render
+from optaic.cli.render import Heading
+
+if TYPE_CHECKING:
+    from optaic.client import Ledger
+
+DEMO_FOLDER = "optaic-demo"
+FIRST_END = "2022-06-30"
+"""Where the prices of the first refresh end; the file in the package says so."""
+
+LAST_END = "2022-12-28"
+"""The last session of the data set."""
+
+AS_OF = "2022-03-31"
+"""The evening at which the demo looks back."""
+
+
+@click.command("demo")
+@click.argument("folder", metavar="[DIR]", required=False, default=DEMO_FOLDER, type=click.Path(path_type=Path))
+def demo_command(*, folder: Path) -> int:
+    """Make an example project and take it through its life, on real S&P 500 prices; no network is needed.
+
+    The prices are refreshed three times: in full, incrementally, and once more when there is nothing new.
+    """
+    from optaic.client import connect
+
+    root = folder.absolute()
+    _make_project(root, folder)
+    with connect(root) as ledger:
+        _say("Declare what optaic.yaml says.", "optaic apply")
+        _apply(ledger)
+        _say(f"Refresh the prices, in full: {FIRST_END} is where the source ends for now.", "optaic run prices")
+        ended_well = _refresh(ledger)
+        _say(f"Half a year later: move `end` to {LAST_END} in optaic.yaml, declare it, and refresh what is new.")
+        _move_end(root)
+        _say("", "optaic apply")
+        _apply(ledger)
+        _say("", "optaic run prices --mode incremental")
+        ended_well &= _refresh(ledger, mode="incremental")
+        _say("Once more. Nothing is new, so no version is made: the run says so.", "optaic run prices")
+        ended_well &= _refresh(ledger)
+        _look(ledger)
+    _tell_what_next(folder)
+    return 0 if ended_well else 1
+
+
+def _make_project(root: Path, shown: Path) -> None:
+    from optaic.cli.project import make_folder, make_ledger
+    from optaic.errors import InvalidInputError
+    from optaic.settings import PROJECT_FILE
+
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise InvalidInputError(
+            f"{shown} is not empty, and the demo begins in a new folder",
+            next_step=f"look around in it (cd {shown}; optaic runs), or remove it, or name another: optaic demo DIR",
+        )
+    make_folder(root)
+    text = files("optaic.cli").joinpath("demo_project", PROJECT_FILE).read_text(encoding="utf-8")
+    _say(f"A new project in {shown}: optaic.yaml, and a ledger in .optaic/.", f"cd {shown}")
+    (root / PROJECT_FILE).write_text(text, encoding="utf-8")
+    make_ledger(root, is_new=True)
+    for line in text.splitlines():
+        if line and not line.lstrip().startswith("#"):
+            render.say(f"    {line}")
+
+
+def _move_end(root: Path) -> None:
+    """Edit the project file as the user would: one date."""
+    from optaic.settings import PROJECT_FILE
+
+    file = root / PROJECT_FILE
+    file.write_text(file.read_text(encoding="utf-8").replace(FIRST_END, LAST_END), encoding="utf-8")
+
+
+def _say(text: str, command: str = "") -> None:
+    if text:
+        render.say()
+        render.say(text)
+    if command:
+        render.say(render.strong(f"$ {command}"))
+
+
+def _apply(ledger: Ledger) -> None:
+    from optaic.cli.project import print_changes
+
+    print_changes(ledger.apply())
+
+
+def _refresh(ledger: Ledger, *, mode: str | None = None) -> bool:
+    from optaic.cli.execute import print_summary
+    from optaic.cli.progress import watch
+
+    run = ledger.submit("prices", mode=mode)
+    with watch() as watching:
+        ledger.execute(run, on_progress=watching)
+    print_summary(run)
+    return run.status == "completed"
+
+
+def _look(ledger: Ledger) -> None:
+    from optaic.cli.inspect import print_runs
+
+    _say("What ran:", "optaic runs")
+    print_runs(ledger.runs())
+    _say("What it made:", "python -c 'import optaic; print(optaic.connect().versions(\"prices\"))'")
+    versions = ledger.versions("prices")
+    render.print_table(
+        [
+            Heading(name="version", is_number=True),
+            Heading(name="rows", is_number=True),
+            Heading(name="first data"),
+            Heading(name="last data"),
+            Heading(name="changed from"),
+            Heading(name="digest"),
+        ],
+        [
+            [
+                str(item["version"]),
+                render.number(item["row_count"]),
+                item["first_data_date"] or "",
+                item["last_data_date"] or "",
+                item["changed_from"] or "",
+                item["content_digest"][:12],
+            ]
+            for item in versions
+        ],
+    )
+    _say(
+        f"And the last prices as they were known when the session of {AS_OF} closed. A price is known two hours after "
+        "its close\n(`known_at` in optaic.yaml), so the session before is the last one in it:",
+        f'ledger.data("prices", as_of="{AS_OF}", start="2022-03-30", symbols=["AAPL", "JPM", "XOM"])',
+    )
+    frame = ledger.data("prices", as_of=AS_OF, start="2022-03-30", symbols=["AAPL", "JPM", "XOM"])
+    render.print_table(
+        [Heading(name=name) for name in frame.columns],
+        [[str(value) for value in row] for row in frame.rows()],
+    )
+
+
+def _tell_what_next(folder: Path) -> None:
+    render.say()
+    render.tell_next(
+        f"cd {folder}",
+        "optaic status",
+        "optaic show prices@latest",
+        "optaic logs prices@latest",
+        "then a project of your own, with your own function as the source: optaic init my-project",
+    )

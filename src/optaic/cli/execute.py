@@ -1,0 +1,263 @@
+"""Commands that set runs going and stop them: run, retry, cancel."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from optaic.cli import render
+from optaic.cli.app import EXIT_FAILED
+from optaic.cli.options import json_option
+from optaic.cli.progress import Watch, watch
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from optaic.client import Ledger
+    from optaic.handle import RunHandle
+
+_EPILOG = "Ctrl-C asks the run to stop and waits for it; a second one leaves at once."
+
+
+@click.command("run", epilog=_EPILOG)
+@click.argument("target")
+@click.option("--detach", is_flag=True, help="Record the run and return; a worker executes it.")
+@click.option("--force", is_flag=True, help="In spite of upstream freshness (recorded).")
+@click.option("--mode", metavar="full|incremental", help="How a dataset refreshes; see above for the default.")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="Another value of a parameter; makes a trial.")
+@click.option("--as-of", metavar="INSTANT", help="Read the inputs as they were known then; makes a trial.")
+@click.option("--seed", type=int, metavar="N", help="Another seed; makes a trial.")
+@click.option("--idempotency-key", metavar="K", help="The same key gives the same run.")
+@json_option
+def run_command(
+    target: str,
+    *,
+    detach: bool,
+    force: bool,
+    mode: str | None,
+    params: tuple[str, ...],
+    as_of: str | None,
+    seed: int | None,
+    idempotency_key: str | None,
+    as_json: bool,
+) -> int:
+    """Run an instance, or one flow of it, and wait for its end.
+
+    It is executed here, unless a worker takes it first.
+
+    A dataset is refreshed incrementally once it has a version and its function takes `start`, unless its code or
+    config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows. Do not
+    give --mode incremental right after a change of params: no history is fetched then for what is new.
+    """
+    from optaic.client import connect
+
+    with connect() as ledger:
+        run = ledger.submit(
+            target,
+            params=_read_params(params),
+            seed=seed,
+            as_of=as_of,
+            mode=mode,
+            force=force,
+            idempotency_key=idempotency_key,
+        )
+        return _follow(ledger, run, detach=detach, as_json=as_json)
+
+
+@click.command("retry", epilog=_EPILOG)
+@click.argument("run_reference", metavar="RUN")
+@click.option("--detach", is_flag=True, help="Record the run and return; a worker executes it.")
+@json_option
+def retry_command(run_reference: str, *, detach: bool, as_json: bool) -> int:
+    """Repeat a run that has ended, as a new run that names it, and wait for its end.
+
+    An official run is repeated with the present config and code of its flow, a trial with its own parameters.
+    """
+    from optaic.client import connect
+
+    with connect() as ledger:
+        return _follow(ledger, ledger.retry(run_reference), detach=detach, as_json=as_json)
+
+
+@click.command("cancel")
+@click.argument("run_reference", metavar="RUN")
+@json_option
+def cancel_command(run_reference: str, *, as_json: bool) -> None:
+    """Ask a run to stop: a pending one ends at once, a running one when its processes are dead."""
+    from optaic.client import connect
+    from optaic.errors import ConflictError, IllegalTransitionError
+
+    was = ""
+
+    with connect() as ledger:
+        try:
+            run = ledger.cancel(run_reference)
+        except IllegalTransitionError as error:
+            run = ledger.get(run_reference)
+            if run.status != "cancelled":
+                raise ConflictError(
+                    f"run {run.id} of {run.instance} has already {run.status}",
+                    next_step=f"optaic show {render.tip_id(run.id)}",
+                ) from error
+            was = " already"
+        if as_json:
+            render.print_json(run.to_json())
+        elif run.record.status.is_terminal:
+            render.say(f"run {run.id} of {run.instance} is{was} {render.paint(run.status)}")
+        else:
+            render.say(f"run {run.id} of {run.instance} was asked to stop")
+            render.tell_next(f"optaic show {render.tip_id(run.id)}")
+
+
+def _read_params(texts: tuple[str, ...]) -> dict[str, Any]:
+    from optaic.domain.parameters import parse_param
+    from optaic.errors import InvalidInputError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = parse_param(text)
+        if name in found:
+            raise InvalidInputError(f"--param {name} is given twice", next_step="give each parameter once")
+        found[name] = value
+    return found
+
+
+def _follow(ledger: Ledger, run: RunHandle, *, detach: bool, as_json: bool) -> int:
+    """Execute a recorded run, show how it goes and how it ended; give the exit code."""
+    if not detach and not run.record.status.is_terminal:
+        with _Signals() as signals, watch() as watching:
+
+            def tell(seen: RunHandle) -> None:
+                if signals.take_interrupt():
+                    _ask_to_stop(ledger, seen, watching)
+                watching(seen)
+
+            try:
+                ledger.execute(run, on_progress=tell)
+            except Leave as leaving:
+                watching.close()
+                return _left(run, leaving)
+    with suppress(BrokenPipeError):  # the exit code says how it ended, also to those who read no further
+        if as_json:
+            render.print_json(run.to_json())
+        else:
+            print_outcome(run)
+    return 0 if run.status == "completed" or detach else EXIT_FAILED
+
+
+def _ask_to_stop(ledger: Ledger, run: RunHandle, watching: Watch) -> None:
+    from optaic.errors import IllegalTransitionError
+
+    watching.note("asking the run to stop; Ctrl-C again leaves at once")
+    try:
+        ledger.cancel(run.id)
+    except IllegalTransitionError:
+        return  # it has ended by itself, which is seen at the next look
+
+
+def _left(run: RunHandle, leaving: Leave) -> int:
+    """Say what becomes of a run that this process has left."""
+    run.refresh()
+    click.echo(f"{leaving.why}: run {run.id} is {run.status_text}", err=True)
+    if run.status == "pending":
+        click.echo("  next: a worker takes it up again: optaic worker --until-idle", err=True)
+    else:
+        click.echo(f"  next: optaic show {render.tip_id(run.id)}", err=True)
+    return EXIT_FAILED
+
+
+class Leave(BaseException):
+    """The process was told to go; raised by the handler of a signal, wherever the program is."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class _Signals:
+    """For the length of a block: Ctrl-C is a wish that is looked for, a second one and SIGTERM leave.
+
+    A KeyboardInterrupt could hit anywhere, in the middle of a statement of the ledger too; a wish is read between two.
+    """
+
+    def __init__(self) -> None:
+        self._interrupts = 0
+        self._is_taken = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number, handler in (
+            (signal.SIGINT, self._interrupt),
+            (signal.SIGTERM, self._terminate),
+            (signal.SIGHUP, self._terminate),
+        ):
+            self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def take_interrupt(self) -> bool:
+        """Tell once that Ctrl-C was pressed."""
+        if self._interrupts and not self._is_taken:
+            self._is_taken = True
+            return True
+        return False
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise Leave("interrupted")
+
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
+        # Leaving takes a moment, in which the run is given back; another signal must not cut that short.
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)
+        raise Leave(f"stopped by {signal.Signals(number).name}")
+
+
+def print_outcome(run: RunHandle) -> None:
+    """Print how a run ended, and what to type next."""
+    print_summary(run)
+    record, tip = run.record, render.tip_id(run.id)
+    render.say()
+    if record.reason is not None and record.status in ("failed", "cancelled"):
+        render.tell_next(record.reason.next_step, f"optaic show {tip}")
+    elif record.status == "pending":
+        render.tell_next("a worker executes it: optaic worker", f"optaic logs {tip} -f")
+    else:
+        render.tell_next(f"optaic show {tip}", f"optaic logs {tip}", "optaic runs")
+
+
+def print_summary(run: RunHandle) -> None:
+    """Print how a run ended: status, version, reason, metrics, files."""
+    record = run.record
+    now = record.ledger_now
+    head = f"{render.strong(record.instance + '.' + record.flow_kind)}  {render.paint(run.status_text)}"
+    if record.ended_at is not None and record.started_at is not None:
+        head += f" in {render.took(record.started_at, record.ended_at, now)}"
+    render.say(head)
+    render.say(f"  run      {record.id}  ({record.standing})")
+    if run.version is not None:
+        render.say(f"  version  {run.version}")
+    elif record.status == "completed" and record.flow_kind == "refresh":
+        render.say(f"  version  {_why_no_version(run)}")
+    if record.reason is not None:
+        render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
+    if record.metrics:
+        render.say()
+        render.print_table(
+            [render.Heading(name="metric"), render.Heading(name="value", is_number=True)],
+            [[name, render.number(value)] for name, value in record.metrics.items()],
+        )
+    if run.artifacts:
+        render.say()
+        render.say(f"  files    {', '.join(run.artifacts)}")
+
+
+def _why_no_version(run: RunHandle) -> str:
+    return "none: nothing has changed" if run.standing == "official" else "none: trials make no versions"

@@ -1,0 +1,400 @@
+"""What `optaic.connect()` returns: the calls of the product, in process, on this project's own ledger."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from optaic import bootstrap, view
+from optaic.domain.run import Run
+from optaic.errors import InvalidInputError
+from optaic.handle import RunHandle
+from optaic.ledger import runs
+from optaic.ledger.search import Search, search
+from optaic.lifecycle.cancel import cancel
+from optaic.lifecycle.rescue import rescue
+from optaic.lifecycle.retry import retry
+from optaic.lifecycle.submit import Submission, submit, submitted_before
+from optaic.settings import PROJECT_FILE, Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from optaic.lifecycle.apply import Changes
+    from optaic.tracking import Tracked
+
+
+class Ledger:
+    """The ledger of a project. Make it with `optaic.connect()`; close it, or use it in a `with` block."""
+
+    def __init__(self, runtime: bootstrap.Runtime) -> None:
+        self.runtime = runtime
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was opened with."""
+        return self.runtime.settings
+
+    def close(self) -> None:
+        """Close its connections; runs that other processes execute go on."""
+        self.runtime.close()
+
+    def apply(self, *, prune: bool = False, dry_run: bool = False, path: Path | None = None) -> Changes:
+        """Declare what the project file says.
+
+        Parameters
+        ----------
+        prune, dry_run
+            Archive instances of this project that the file no longer has; change nothing, only say what would change.
+        path
+            The project file.
+
+        Returns
+        -------
+        Changes
+            What was, or would be, created, updated and archived.
+
+        Raises
+        ------
+        InvalidInputError
+            If the file or a definition is wrong; nothing was written.
+        ConflictError
+            If another project owns an instance of the same name.
+        """
+        from optaic.lifecycle.apply import apply
+        from optaic.project import read_project
+
+        path = path or self.settings.project_root / PROJECT_FILE
+        if path.absolute().parent != self.settings.project_root:
+            raise InvalidInputError(
+                f"{path} is not in {self.settings.project_root}, whose ledger this is",
+                next_step="open the ledger of the file's own folder",
+            )
+        store = None if dry_run else self.runtime.store
+        return apply(self.runtime.database, store, read_project(path), prune=prune, dry_run=dry_run)
+
+    def submit(
+        self,
+        target: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        as_of: dt.datetime | dt.date | str | None = None,
+        mode: str | None = None,
+        force: bool = False,
+        idempotency_key: str | None = None,
+        priority: int = 0,
+    ) -> RunHandle:
+        """Record a run and return at once; a worker executes it.
+
+        Parameters
+        ----------
+        target
+            `instance` or `instance.flow_kind`.
+        params, seed
+            What differs from the instance's own; it makes the run a trial.
+        as_of
+            Read the inputs as they were known then: an aware instant, or a date, which means that session's close.
+        mode, force
+            How a dataset refreshes: `full` or `incremental`; go ahead in spite of upstream freshness.
+        idempotency_key, priority
+            The same key gives the same run; a higher priority is claimed first.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, UpstreamNotReadyError, IdempotencyMismatchError, CodeChangedError
+            Nothing was recorded then.
+        """
+        from optaic.reading import code_digest_of
+
+        rescue(self.runtime.database)
+        submission = Submission(
+            target=target,
+            params=params or {},
+            seed=seed,
+            as_of=self._instant(as_of),
+            mode=mode,
+            is_forced=force,
+            idempotency_key=idempotency_key,
+            priority=priority,
+        )
+        # A repeated request gives its run, whatever has become of the target and its code.
+        run = submitted_before(self.runtime.database, submission)
+        if run is None:
+            submission = replace(submission, code_digest=code_digest_of(self.runtime, target))
+        return self._handle(run or submit(self.runtime.database, submission))
+
+    def run(
+        self,
+        target: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        as_of: dt.datetime | dt.date | str | None = None,
+        mode: str | None = None,
+        force: bool = False,
+        idempotency_key: str | None = None,
+        on_progress: Callable[[RunHandle], None] | None = None,
+    ) -> RunHandle:
+        """Record a run, execute it here unless a worker takes it first, and wait for its end.
+
+        A failed run is returned, not raised: look at `status` and `reason`. Parameters are those of `submit`.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, UpstreamNotReadyError, IdempotencyMismatchError, CodeChangedError
+            Nothing was recorded then.
+        """
+        handle = self.submit(
+            target, params=params, seed=seed, as_of=as_of, mode=mode, force=force, idempotency_key=idempotency_key
+        )
+        return self.execute(handle, on_progress=on_progress)
+
+    def execute(self, handle: RunHandle, *, on_progress: Callable[[RunHandle], None] | None = None) -> RunHandle:
+        """Execute a recorded run here unless a worker has it, and wait for its end.
+
+        An interrupt (Ctrl-C) asks the run to stop and goes on waiting; a second one leaves at once.
+        """
+        from optaic.execution import execute
+
+        return execute(self.runtime, handle, on_progress=on_progress)
+
+    def wait(
+        self,
+        reference: str | uuid.UUID,
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[RunHandle], None] | None = None,
+    ) -> RunHandle:
+        """Wait for the end of a run that others execute, for at most `timeout` seconds.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        TimeoutError
+            If it has not ended in time.
+        """
+        from optaic.execution import wait
+
+        return wait(self.get(reference), timeout=timeout, on_progress=on_progress)
+
+    def get(self, reference: str | uuid.UUID) -> RunHandle:
+        """Read a run by its id, a unique prefix of it, or `TARGET@latest`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        InvalidInputError
+            If the prefix fits several, or the text names none.
+        """
+        with self.runtime.database.read() as tx:
+            run = runs.get(tx, reference) if isinstance(reference, uuid.UUID) else runs.find(tx, reference)
+            return RunHandle(self.runtime, view.load_details(tx, [run])[0])
+
+    def runs(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the word that users read
+        status: str | None = None,
+        instance: str | None = None,
+        standing: str | None = None,
+        where: str | None = None,
+        sort: str | None = None,
+        limit: int = 50,
+        before: uuid.UUID | None = None,
+    ) -> list[RunHandle]:
+        """List runs, newest first.
+
+        Parameters are those of `optaic.ledger.search.Search`; `instance` may be `instance.flow_kind`, `where` is like
+        `sharpe_ratio > 1 and max_drawdown > -0.2`, and `sort` a metric or a time, with `-` in front for descending.
+
+        Raises
+        ------
+        InvalidInputError
+            If a name, condition or limit is wrong.
+        """
+        wanted = Search(
+            type=type,
+            status=status,
+            target=instance,
+            standing=standing,
+            where=where,
+            sort=sort,
+            limit=limit,
+            before=before,
+        )
+        with self.runtime.database.read() as tx:
+            return [RunHandle(self.runtime, detail) for detail in view.load_details(tx, search(tx, wanted))]
+
+    def cancel(self, reference: str | uuid.UUID) -> RunHandle:
+        """Ask a run to stop: a pending one ends at once, a running one when its processes are dead.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        IllegalTransitionError
+            If it has ended.
+        """
+        rescue(self.runtime.database)
+        return self._handle(cancel(self.runtime.database, self.get(reference).id))
+
+    def retry(self, reference: str | uuid.UUID) -> RunHandle:
+        """Record a new run that repeats one that has ended.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        ConflictError
+            If it has not ended.
+        """
+        from optaic.reading import code_digest_of
+
+        rescue(self.runtime.database)
+        run = self.get(reference)
+        digest = (
+            code_digest_of(self.runtime, f"{run.instance}.{run.flow_kind}") if run.record.engine != "inline" else None
+        )
+        return self._handle(retry(self.runtime.database, run.id, code_digest=digest))
+
+    def data(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        as_of: dt.datetime | dt.date | str | None = None,
+        columns: Sequence[str] | None = None,
+        start: dt.date | str | None = None,
+        end: dt.date | str | None = None,
+        symbols: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Read a dataset: its current view, a version's, or as it was known at an instant.
+
+        Only the segments that the filters touch are read.
+
+        Parameters
+        ----------
+        name
+            The dataset; `prices[close]` or `prices[close,volume]` selects columns too.
+        version
+            Its number; the current one by default.
+        as_of
+            Per key, the latest row known by then: an aware instant, or a date, which means that session's close.
+        columns
+            Columns beside the key and `known_at`; all by default.
+        start, end
+            First and last event date, inclusive.
+        symbols
+            Only these, by the second key column.
+
+        Returns
+        -------
+        polars.DataFrame
+            Key columns, columns, and `known_at` (UTC, microseconds), sorted by key.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such dataset or version.
+        InvalidInputError
+            If a column, date or instant is wrong.
+        """
+        from optaic.reading import read_dataset
+
+        return read_dataset(
+            self.runtime, name, version=version, as_of=as_of, columns=columns, start=start, end=end, symbols=symbols
+        )
+
+    def track(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, str] | Sequence[str] | None = None,
+        seed: int = 0,
+        as_of: dt.datetime | dt.date | str | None = None,
+    ) -> Tracked:
+        """Track a block of your own code as a trial: `with ledger.track("idea") as run: run.log_metric("ic", 0.03)`.
+
+        Parameters
+        ----------
+        name
+            The experiment; made if there is none.
+        params, seed
+            What the block works with; recorded with the run.
+        inputs
+            Datasets that it reads, by role (`{"close": "prices[close]"}`) or as a list of names; pinned at entry.
+        as_of
+            Read the inputs as they were known then.
+
+        Returns
+        -------
+        Tracked
+            To be used in a `with` block; its methods are those of the context that flow code gets.
+
+        Raises
+        ------
+        ConflictError, NotFoundError, UpstreamNotReadyError, InvalidInputError
+            At entry; nothing was recorded then.
+        """
+        from optaic.tracking import Tracked
+
+        return Tracked(
+            self.runtime, name, params=params or {}, inputs=inputs or {}, seed=seed, as_of=self._instant(as_of)
+        )
+
+    def status(self) -> list[dict[str, Any]]:
+        """Give every live flow's status, as JSON-ready items, by target."""
+        from optaic.reading import flow_statuses
+
+        return flow_statuses(self.runtime)
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Give the versions of a dataset, newest first, as JSON-ready items.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such dataset.
+        """
+        from optaic.reading import version_items
+
+        return version_items(self.runtime, name)
+
+    def _handle(self, run: Run) -> RunHandle:
+        with self.runtime.database.read() as tx:
+            return RunHandle(self.runtime, view.load_details(tx, [run])[0])
+
+    def _instant(self, value: dt.datetime | dt.date | str | None) -> dt.datetime | None:
+        if value is None:
+            return None
+        from optaic.reading import to_instant
+
+        return to_instant(value)
+
+
+def connect(folder: str | Path | None = None) -> Ledger:
+    """Open the ledger of the project that a folder is in: the current one by default.
+
+    Raises
+    ------
+    NotFoundError
+        If the folder is in no project.
+    LedgerError
+        If the ledger cannot be reached, or its schema is another version's.
+    """
+    settings = bootstrap.locate(Path(folder) if folder is not None else None)
+    return Ledger(bootstrap.open_runtime(settings))

@@ -1,0 +1,1 @@
+"""The words and rules of the product: pure, without I/O, clock or chance."""

@@ -1,0 +1,126 @@
+"""The table of run types: which instance and flow kind each belongs to, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class InstanceKind(StrEnum):
+    """What an instance is a configured use of."""
+
+    DATASET = "dataset"
+    EXPERIMENT = "experiment"
+    MODEL = "model"
+    PORTFOLIO_OPTIMIZER = "portfolio_optimizer"
+    BACKTEST = "backtest"
+
+
+class FlowKind(StrEnum):
+    """What a flow does with its instance."""
+
+    REFRESH = "refresh"
+    PREVIEW = "preview"
+    BACKTEST = "backtest"
+    OPTIMIZE = "optimize"
+    TRAIN = "train"
+    INFER = "infer"
+    MONITOR = "monitor"
+
+
+class RunType(StrEnum):
+    """The seven types of run."""
+
+    PIPELINE = "PipelineRun"
+    EXPERIMENT = "ExperimentRun"
+    BACKTEST = "BacktestRun"
+    PORTFOLIO_OPTIMIZATION = "PortfolioOptimizationRun"
+    TRAINING = "TrainingRun"
+    INFERENCE = "InferenceRun"
+    MONITORING = "MonitoringRun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKind:
+    """One row of the table.
+
+    Attributes
+    ----------
+    run_type
+        The name that people and programs see.
+    slug
+        The snake-case name: activities are `<slug>.<verb>`, the extension table is `<slug>s`.
+    flow_kind
+        The kind of flow whose runs have this type.
+    instance_kinds
+        The kinds of instance that have such a flow.
+    makes_version
+        Whether an official completion makes a version that others consume.
+    """
+
+    run_type: RunType
+    slug: str
+    flow_kind: FlowKind
+    instance_kinds: tuple[InstanceKind, ...]
+    makes_version: bool
+
+
+RUN_KINDS: tuple[RunKind, ...] = (
+    RunKind(
+        run_type=RunType.PIPELINE,
+        slug="pipeline_run",
+        flow_kind=FlowKind.REFRESH,
+        instance_kinds=(InstanceKind.DATASET,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.EXPERIMENT,
+        slug="experiment_run",
+        flow_kind=FlowKind.PREVIEW,
+        instance_kinds=(InstanceKind.EXPERIMENT,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.BACKTEST,
+        slug="backtest_run",
+        flow_kind=FlowKind.BACKTEST,
+        instance_kinds=(InstanceKind.BACKTEST,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.PORTFOLIO_OPTIMIZATION,
+        slug="portfolio_optimization_run",
+        flow_kind=FlowKind.OPTIMIZE,
+        instance_kinds=(InstanceKind.PORTFOLIO_OPTIMIZER,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.TRAINING,
+        slug="training_run",
+        flow_kind=FlowKind.TRAIN,
+        instance_kinds=(InstanceKind.MODEL,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.INFERENCE,
+        slug="inference_run",
+        flow_kind=FlowKind.INFER,
+        instance_kinds=(InstanceKind.MODEL,),
+        makes_version=True,
+    ),
+    RunKind(
+        run_type=RunType.MONITORING,
+        slug="monitoring_run",
+        flow_kind=FlowKind.MONITOR,
+        instance_kinds=(InstanceKind.MODEL, InstanceKind.DATASET, InstanceKind.BACKTEST),
+        makes_version=False,
+    ),
+)
+
+BY_FLOW_KIND: dict[FlowKind, RunKind] = {kind.flow_kind: kind for kind in RUN_KINDS}
+BY_RUN_TYPE: dict[RunType, RunKind] = {kind.run_type: kind for kind in RUN_KINDS}
+
+
+def main_flow_kind(kind: InstanceKind) -> FlowKind:
+    """Name the flow that a bare instance name stands for: of a model, `train`."""
+    return next(row.flow_kind for row in RUN_KINDS if kind in row.instance_kinds)

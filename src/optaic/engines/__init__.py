@@ -1,0 +1,1 @@
+"""What executes runs: processes, their supervision, and the engines that start them."""

@@ -1,0 +1,227 @@
+"""Every error that OptAIC Runs raises on purpose.
+
+::
+
+    OptaicError                       what happened, and `next_step`: what to do about it
+    ├── InvalidInputError             the request, a parameter or a config is wrong; nothing was written
+    │   └── ProjectFileError          ... in the project file, with line and column
+    ├── NotFoundError                 no such run, instance, flow, version or artifact
+    ├── ConflictError                 the request does not fit what the ledger holds now
+    │   ├── IllegalTransitionError    the run's status does not allow this change
+    │   ├── LeaseLostError            the attempt no longer holds its run
+    │   ├── IdempotencyMismatchError  the same key was used for another request
+    │   └── CodeChangedError          the code is not the code that was applied
+    ├── UpstreamNotReadyError         an upstream has nothing that could be read
+    ├── LedgerError                   the database cannot be reached, or its schema is another version's
+    ├── StorageError                  the object store failed
+    │   ├── ObjectExistsError         a key is never overwritten
+    │   ├── ObjectMissingError        nothing is stored under the key
+    │   └── DigestMismatchError       the bytes read are not the bytes that were written
+    ├── FlowError                     raised while a run executes; carries the reason code of its failure
+    │   ├── NoOutputError             the flow did nothing, or its declared outputs do not exist
+    │   ├── InvalidOutputError        the flow returned something that cannot be published
+    │   │   ├── SchemaChangedError    ... because its columns are not those of the current version
+    │   │   └── DuplicateKeysError    ... because two of its rows have the same key
+    │   ├── SecretMissingError        the worker lacks an environment variable that a param names
+    │   ├── RetryableError            raised by a flow: try this run again
+    │   └── RunCancelledError         raised inside a flow whose run was asked to stop
+    └── EngineError                   processes could not be started or supervised
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OptaicError(Exception):
+    """The base of every deliberate error.
+
+    Parameters
+    ----------
+    message : str
+        What happened, naming the run, instance or file that it happened to.
+    next_step : str, optional
+        What the reader can do about it: a command or a sentence.
+    """
+
+    code: ClassVar[str] = "error"
+    """The stable, machine-readable name of this kind of error."""
+
+    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+
+class InvalidInputError(OptaicError):
+    """The request, a parameter or a config is wrong. Nothing was written."""
+
+    code = "invalid_input"
+
+
+class ProjectFileError(InvalidInputError):
+    """The project file is wrong; the message starts with file, line and column (both from 1)."""
+
+    code = "invalid_project_file"
+
+    def __init__(
+        self,
+        path: str,
+        problem: str,
+        *,
+        line: int | None = None,
+        column: int | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        place = ":".join(str(part) for part in (path, line, column) if part is not None)
+        super().__init__(f"{place}: {problem}", next_step=next_step)
+        self.path = path
+        self.line = line
+        self.column = column
+
+
+class NotFoundError(OptaicError):
+    """There is no such run, instance, flow, version, column or artifact in this tenant."""
+
+    code = "not_found"
+
+
+class ConflictError(OptaicError):
+    """The request does not fit what the ledger holds now. Nothing was changed."""
+
+    code = "conflict"
+
+
+class IllegalTransitionError(ConflictError):
+    """The run's status does not allow this change; the ledger is unchanged."""
+
+    code = "illegal_transition"
+
+    def __init__(self, run_id: object, current: str, wanted: str, *, next_step: str | None = None) -> None:
+        super().__init__(f"run {run_id} is {current}; it cannot become {wanted}", next_step=next_step)
+        self.run_id = run_id
+        self.current = current
+        self.wanted = wanted
+
+
+class LeaseLostError(ConflictError):
+    """The attempt no longer holds its run, so what it wrote was refused and changed nothing."""
+
+    code = "lease_lost"
+
+    def __init__(self, run_id: object, attempt: int, detail: str) -> None:
+        super().__init__(
+            f"attempt {attempt} no longer holds run {run_id}: {detail}; nothing was changed",
+            next_step=f"look at the run with: optaic show {run_id}",
+        )
+        self.run_id = run_id
+        self.attempt = attempt
+
+
+class IdempotencyMismatchError(ConflictError):
+    """The same idempotency key was used before for a different request."""
+
+    code = "idempotency_mismatch"
+
+    def __init__(self, key: str, run_id: object) -> None:
+        super().__init__(
+            f"idempotency key {key!r} belongs to another request (run {run_id})",
+            next_step="use a new key for a new request, or repeat the first request unchanged",
+        )
+        self.key = key
+
+
+class CodeChangedError(ConflictError):
+    """The code of a definition is not the code that was applied."""
+
+    code = "code_mismatch"
+
+
+class UpstreamNotReadyError(OptaicError):
+    """An upstream of the target has nothing that could be read."""
+
+    code = "upstream_not_ready"
+
+
+class LedgerError(OptaicError):
+    """The database cannot be reached, or its schema belongs to another version of the product."""
+
+    code = "ledger_unavailable"
+
+
+class StorageError(OptaicError):
+    """The object store refused or failed."""
+
+    code = "storage_error"
+
+
+class ObjectExistsError(StorageError):
+    """Something is stored under the key already, and a key is never overwritten."""
+
+    code = "object_exists"
+
+
+class ObjectMissingError(StorageError):
+    """Nothing is stored under the key."""
+
+    code = "object_missing"
+
+
+class DigestMismatchError(StorageError):
+    """The bytes read are not the bytes that were written."""
+
+    code = "digest_mismatch"
+
+
+class FlowError(OptaicError):
+    """Raised while a run executes; `code` becomes the reason code of the failed run."""
+
+    code = "flow_error"
+
+
+class NoOutputError(FlowError):
+    """The flow did nothing, or an output that it declares does not exist."""
+
+    code = "no_output"
+
+
+class InvalidOutputError(FlowError):
+    """The flow returned something that cannot be published: wrong type, schema, keys or dates."""
+
+    code = "invalid_output"
+
+
+class SchemaChangedError(InvalidOutputError):
+    """The columns that the flow returned, or their types, are not those of the dataset's current version."""
+
+    code = "schema_changed"
+
+
+class DuplicateKeysError(InvalidOutputError):
+    """Two rows that the flow returned have the same key, so the key does not identify rows."""
+
+    code = "duplicate_keys"
+
+
+class SecretMissingError(FlowError):
+    """A param names an environment variable that the worker does not have."""
+
+    code = "secret_missing"
+
+
+class RetryableError(FlowError):
+    """Raised by a flow to say that trying again may help; the run's retry policy decides."""
+
+    code = "retryable_error"
+
+
+class RunCancelledError(FlowError):
+    """Raised inside a flow, by `ctx.raise_if_cancelled()`, when its run was asked to stop."""
+
+    code = "cancelled"
+
+
+class EngineError(OptaicError):
+    """A process of a run could not be started or supervised."""
+
+    code = "engine_error"

@@ -1,0 +1,181 @@
+"""Sessions: when an exchange opens and closes, from a calendar library; and the two calendars that need none."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from optaic.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+WEEKDAYS = "weekdays"
+"""Monday to Friday; a session opens at midnight UTC and closes at the next."""
+
+DAILY = "daily"
+"""Every day; a session opens at midnight UTC and closes at the next."""
+
+DEFAULT = "XNYS"
+
+
+def check_calendar(name: str) -> str:
+    """Return the name of a calendar if there is one of it.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none, or the calendar library is not installed.
+    """
+    if name in (WEEKDAYS, DAILY):
+        return name
+    import difflib
+
+    known: list[str] = _library().get_calendar_names(include_aliases=True)
+    if name not in known:
+        similar = difflib.get_close_matches(name, known, n=1)
+        raise InvalidInputError(
+            f"{name!r} is not a calendar" + (f"; did you mean {similar[0]!r}?" if similar else ""),
+            next_step="use an exchange's code such as XNYS or XLON, or weekdays, or daily",
+        )
+    return name
+
+
+def session_close(date: dt.date, calendar: str = DEFAULT) -> dt.datetime:
+    """Give the close (UTC) of the session of a date, or of the last session before it.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or the date is before its first session.
+    """
+    day = date
+    if calendar == DAILY:
+        return _midnight(day + dt.timedelta(days=1))
+    if calendar == WEEKDAYS:
+        while day.weekday() > 4:
+            day -= dt.timedelta(days=1)
+        return _midnight(day + dt.timedelta(days=1))
+    sessions = _sessions(calendar, day, day)
+    import numpy as np  # comes with the calendar library, and is needed only with it
+
+    place = int(np.searchsorted(sessions.days, np.datetime64(day, "D"), side="right")) - 1
+    if place < 0:
+        raise InvalidInputError(f"{calendar} has no session on or before {date}")
+    return _instant(sessions.closes[place])
+
+
+def closes(dates: Sequence[dt.date], calendar: str = DEFAULT) -> list[dt.datetime]:
+    """Give for each date the close (UTC) of its session; of the next one if the date is no session.
+
+    Parameters
+    ----------
+    dates
+        In ascending order, without repetition.
+    calendar
+        An exchange's code, `weekdays` or `daily`.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar.
+    """
+    return _edges(dates, calendar, "close")
+
+
+def opens(dates: Sequence[dt.date], calendar: str = DEFAULT) -> list[dt.datetime]:
+    """Give for each date the open (UTC) of its session; of the next one if the date is no session.
+
+    Parameters and errors are those of `closes`.
+    """
+    return _edges(dates, calendar, "open")
+
+
+def _edges(dates: Sequence[dt.date], calendar: str, edge: str) -> list[dt.datetime]:
+    if not dates:
+        return []
+    if calendar in (WEEKDAYS, DAILY):
+        found: list[dt.datetime] = []
+        for date in dates:
+            day = date
+            while calendar == WEEKDAYS and day.weekday() > 4:
+                day += dt.timedelta(days=1)
+            found.append(_midnight(day + dt.timedelta(days=int(edge == "close"))))
+        return found
+    sessions = _sessions(calendar, dates[0], dates[-1])
+    import numpy as np  # see above
+
+    if np.datetime64(dates[0], "D") < sessions.days[0]:
+        raise InvalidInputError(
+            f"the sessions of {calendar} are known from {sessions.days[0]} on, not at {dates[0]}",
+            next_step="use weekdays or daily for older dates, or a column that says when rows were known",
+        )
+    places = np.searchsorted(sessions.days, np.array(dates, dtype="datetime64[D]"))
+    if places.max() >= len(sessions.days):
+        raise InvalidInputError(f"the sessions of {calendar} are not known as far as {dates[-1]}")
+    instants = sessions.closes if edge == "close" else sessions.opens
+    return [_instant(instant) for instant in instants[places]]
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+
+
+def _instant(nanoseconds: np.int64) -> dt.datetime:
+    return dt.datetime.fromtimestamp(int(nanoseconds) // 1_000_000_000, dt.UTC)
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("exchange_calendars")
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(
+            "exchange calendars need a library that is not installed", next_step="in the clone: pip install '.[quant]'"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sessions:
+    """Sessions in order: days (datetime64[D]), opens and closes (int64, nanoseconds since 1970, UTC)."""
+
+    days: npt.NDArray[np.datetime64]
+    opens: npt.NDArray[np.int64]
+    closes: npt.NDArray[np.int64]
+
+
+def _sessions(calendar: str, first: dt.date, last: dt.date) -> _Sessions:
+    """Give the sessions around two dates, by whole decades and a month, so that calendars are built rarely."""
+    check_calendar(calendar)
+    return _build(calendar, dt.date(first.year // 10 * 10 - 1, 12, 1), dt.date(last.year // 10 * 10 + 10, 1, 31))
+
+
+@lru_cache(maxsize=16)
+def _build(calendar: str, start: dt.date, end: dt.date) -> _Sessions:
+    library = _library()
+    import numpy as np  # see above
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own use of pandas is nothing that a user could mend
+        known = library.get_calendar(calendar)
+        earliest, latest = known.bound_min(), known.bound_max()
+        if earliest is not None:
+            start = max(start, earliest.date())
+        if latest is not None:
+            end = min(end, latest.date())
+        if start > end:
+            raise InvalidInputError(f"{calendar} has no sessions between {start.year} and {end.year}")
+        try:
+            built = library.get_calendar(calendar, start=start.isoformat(), end=end.isoformat())
+        except ValueError as error:
+            raise InvalidInputError(f"{calendar} has no sessions around {start} to {end}: {error}") from error
+        return _Sessions(
+            days=built.sessions.to_numpy().astype("datetime64[D]"),
+            opens=np.asarray(built.opens_nanos, dtype=np.int64),
+            closes=np.asarray(built.closes_nanos, dtype=np.int64),
+        )

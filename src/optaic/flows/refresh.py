@@ -1,0 +1,287 @@
+"""Refresh a dataset: fetch, compare with the current version by key, write what differs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from optaic.domain.artifact import Artifact
+from optaic.domain.known import FromColumn, KnownRule, parse_known
+from optaic.domain.status import Standing
+from optaic.domain.version import DELETED, KNOWN_AT, Column, DatasetVersion, Segment, SegmentRole
+from optaic.errors import InvalidInputError, InvalidOutputError, SchemaChangedError
+from optaic.flows.compare import Difference, compare, compare_first
+from optaic.flows.context import RunContext
+from optaic.flows.fetched import Fetched, take
+from optaic.flows.task import DatasetChange, Result, Task
+from optaic.flows.vintages import compare_vintages
+from optaic.storage.objects import ObjectStore
+from optaic.storage.segments import scan_history, scan_state, split_rows, write_segment
+from optaic.storage.view import PLACE, reading
+
+DEFAULT_KEY = ("date", "symbol")
+_EMPTY_KIND = inspect.Parameter.empty
+
+
+def refresh(task: Task, definition: Callable[..., Any], context: RunContext, store: ObjectStore) -> Result:
+    """Refresh a dataset.
+
+    Parameters
+    ----------
+    task
+        What to refresh. Its config may have `key` (default `[date, symbol]`), `known_at` (see `parse_known`), and
+        `mode`, which holds when the task has none. Without any, it is incremental if there is a current version and
+        the source takes `start`.
+    definition
+        The source, called as `definition(ctx, start, **params)`: `start` (a date, or None for everything) and params
+        are passed as far as its signature has them.
+    context
+        What the source sees of its run.
+    store
+        Where segments are read and written.
+
+    Returns
+    -------
+    Result
+        The change, with new segments unless it is a trial or nothing changed; the metrics of a PipelineRun; and the
+        artifacts `fetched.parquet` (of an incremental refresh or a trial), `difference.parquet` (at most 1,000 changed
+        rows; if any) and `quality.json`.
+
+    Raises
+    ------
+    NoOutputError
+        If the source returned nothing although everything was asked for.
+    InvalidOutputError
+        If it returned what a dataset cannot hold.
+    SchemaChangedError
+        If the columns, their types or the key are not those of the current version.
+    DuplicateKeysError
+        If it returned a key twice.
+    InvalidInputError
+        If the config is wrong, or a param cannot be what the source's signature says.
+    StorageError
+        If the store cannot be read or written.
+    """
+    keys = _keys_of(task.config)
+    rule = parse_known(task.config)
+    current = task.current
+    if current is not None and current.key_columns != keys:
+        raise SchemaChangedError(
+            f"{task.instance}: the key is [{', '.join(keys)}]; "
+            f"in the current version it is [{', '.join(current.key_columns)}]",
+            next_step="set the key back, or declare a new dataset with the new key",
+        )
+    is_full = _is_full(task, definition)
+    start = None if is_full or current is None else current.last_data_date
+    table = call_source(definition, context, start=start, params=task.params)
+    is_all = is_full or current is None
+    fetched = take(table, instance=task.instance, keys=keys, rule=rule, current=current, is_full=is_all)
+    del table
+    if any(context.has_secret(name) for name in fetched.columns):
+        raise InvalidOutputError(
+            f"{task.instance}: the name of a column holds a secret",
+            next_step="name it after something that everybody may see",
+        )
+    difference = _difference(fetched, task, rule, store, is_full=is_full)
+    is_trial = task.standing is not Standing.OFFICIAL
+    segments = () if is_trial else write_changes(difference, task, store, keys)
+    change = _change(fetched, difference, current, segments, is_full=is_all)
+    artifacts = _keep_artifacts(
+        fetched, difference, context, keeps_fetched=is_trial or (current is not None and not is_full)
+    )
+    last = change.last_data_date
+    metrics: dict[str, float | int | str | None] = {
+        "rows_fetched": change.rows_fetched,
+        "rows_inserted": change.rows_inserted,
+        "rows_updated": change.rows_updated,
+        "rows_deleted": change.rows_deleted,
+        "rows_unchanged": change.rows_unchanged,
+        "last_data_date": None if last is None else last.isoformat(),
+        "bytes_processed": fetched.frame.estimated_size(),
+    }
+    return Result(metrics=metrics, artifacts=artifacts, dataset=change)
+
+
+def call_source(
+    definition: Callable[..., Any], context: RunContext, *, start: dt.date | None, params: Mapping[str, Any]
+) -> object:
+    """Call a source with as much as its signature takes.
+
+    Parameters
+    ----------
+    definition
+        A callable whose first parameter is the context.
+    context
+        Passed first.
+    start
+        Passed if there is a parameter `start`: the first event date to fetch, or None for all.
+    params
+        By name; passed to parameters of these names. Texts become dates or instants where the annotation says so.
+
+    Returns
+    -------
+    object
+        What it returned.
+
+    Raises
+    ------
+    InvalidInputError
+        If a param is no date or instant, and the signature says it is one.
+    """
+    accepted = dict(list(inspect.signature(definition).parameters.items())[1:])
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values())
+    given: dict[str, Any] = {"start": start} if "start" in accepted else {}
+    for name, value in params.items():
+        parameter = accepted.get(name)
+        if name in given or (parameter is None and not takes_any):
+            continue
+        given[name] = _converted(name, value, _EMPTY_KIND if parameter is None else parameter.annotation)
+    return definition(context, **given)
+
+
+def write_changes(difference: Difference, task: Task, store: ObjectStore, keys: tuple[str, ...]) -> tuple[Segment, ...]:
+    """Write what differs as segments; the next part is written while the last one reaches the disk.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be stored, for example because the disk is full.
+    """
+    parts = [(SegmentRole.INSERT, part) for part in split_rows(difference.inserts, keys[0])]
+    parts += [(SegmentRole.REVISE, part) for part in split_rows(difference.revises, keys[0])]
+    prefix = f"t{task.tenant_id}/datasets/{task.instance}/{task.run_id}-{task.attempt}"
+
+    def write(number: int, role: SegmentRole, rows: pl.DataFrame) -> Segment:
+        return write_segment(store, f"{prefix}-{number}.parquet", rows, role=role, key_columns=keys)
+
+    parts = [(role, rows) for role, rows in parts if not rows.is_empty()]
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="optaic-segments") as pool:
+        waiting = [pool.submit(write, number, role, rows) for number, (role, rows) in enumerate(parts, start=1)]
+        return tuple(one.result() for one in waiting)
+
+
+def _difference(fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStore, *, is_full: bool) -> Difference:
+    current = task.current
+    if current is None and not isinstance(rule, FromColumn):
+        return compare_first(fetched, rule=rule, started_at=task.started_at)
+    dates = None if is_full or current is None else fetched.frame[fetched.keys[0]].unique(maintain_order=True)
+    if isinstance(rule, FromColumn):
+        stored = _nothing(fetched) if current is None else scan_history(store, current, dates=dates)
+        with reading("the current version"):
+            history = stored.collect()
+        return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full)
+    assert current is not None  # noqa: S101 - the first refresh has returned above
+    with reading("the current version"):
+        state = scan_state(store, current, dates=dates).collect()
+    return compare(fetched, state, rule=rule, started_at=task.started_at, is_full=is_full)
+
+
+def _nothing(fetched: Fetched) -> pl.LazyFrame:
+    """Give the history of a dataset that has none."""
+    schema = {**fetched.frame.schema, DELETED: pl.Boolean(), PLACE: pl.UInt32()}
+    return pl.LazyFrame(schema=schema)
+
+
+def _change(
+    fetched: Fetched,
+    difference: Difference,
+    current: DatasetVersion | None,
+    segments: tuple[Segment, ...],
+    *,
+    is_full: bool,
+) -> DatasetChange:
+    frame, columns = fetched.frame, fetched.columns
+    dates = frame[fetched.keys[0]]
+    first: dt.date | None = None if dates.is_empty() else dates[0]
+    last: dt.date | None = None if dates.is_empty() else dates[-1]
+    if current is not None and not is_full:
+        # Nothing is withdrawn by an incremental refresh, so the view can only have grown.
+        first = min((one for one in (first, current.first_data_date) if one is not None), default=None)
+        last = max((one for one in (last, current.last_data_date) if one is not None), default=None)
+    before = 0 if current is None else current.row_count
+    return DatasetChange(
+        segments=segments,
+        columns=tuple(Column(name=name, dtype=str(frame.schema[name])) for name in columns),
+        row_count=before + difference.keys_added - difference.deleted,
+        first_data_date=first,
+        last_data_date=last,
+        changed_from=difference.changed_from,
+        changed_columns=difference.changed_columns,
+        rows_fetched=frame.height,
+        rows_inserted=difference.inserted,
+        rows_updated=difference.updated,
+        rows_deleted=difference.deleted,
+        rows_unchanged=difference.unchanged,
+        bytes_written=sum(one.size_bytes for one in segments),
+    )
+
+
+def _keep_artifacts(
+    fetched: Fetched, difference: Difference, context: RunContext, *, keeps_fetched: bool
+) -> tuple[Artifact, ...]:
+    kept: list[Artifact] = []
+    if keeps_fetched:
+        kept.append(context.log_frame("fetched.parquet", fetched.frame))
+    if not difference.sample.is_empty():
+        kept.append(context.log_frame("difference.parquet", difference.sample))
+    frame = fetched.frame
+    dates = frame[fetched.keys[0]]
+    report = {
+        "rows": frame.height,
+        "nulls": {name: frame[name].null_count() for name in frame.columns},
+        "duplicates": 0,  # they have been refused
+        "first_date": None if dates.is_empty() else dates[0].isoformat(),
+        "last_date": None if dates.is_empty() else dates[-1].isoformat(),
+    }
+    with tempfile.TemporaryDirectory(prefix="optaic-") as folder:
+        path = Path(folder) / "quality.json"
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        kept.append(context.log_file("quality.json", path))
+    return tuple(kept)
+
+
+def _keys_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    key = config.get("key", DEFAULT_KEY)
+    names = (key,) if isinstance(key, str) else tuple(key)
+    if not names or len(set(names)) < len(names) or {KNOWN_AT, DELETED, PLACE} & set(names):
+        raise InvalidInputError(
+            f"key: {key!r} is not a key", next_step="name one or more columns, the event date first: [date, symbol]"
+        )
+    return names
+
+
+def _is_full(task: Task, definition: Callable[..., Any]) -> bool:
+    mode = task.mode or task.config.get("mode")
+    if mode is None:
+        return task.current is None or "start" not in inspect.signature(definition).parameters
+    if mode not in ("full", "incremental"):
+        raise InvalidInputError(f"mode {mode!r} is unknown", next_step="use full or incremental")
+    return mode == "full"
+
+
+def _converted(name: str, value: object, annotation: object) -> object:
+    """Make a date or an instant of a text whose parameter is annotated as one; JSON has neither."""
+    if not isinstance(value, str):
+        return value
+    # Annotations may be texts, and may name what only a type checker imports, so they are read and not resolved.
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    words = set(re.findall(r"\w+", text.replace("datetime.date", "date")))
+    kind = dt.datetime if "datetime" in words else dt.date if "date" in words else None
+    if kind is None or "str" in words:
+        return value
+    try:
+        return kind.fromisoformat(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"parameter {name!r} is {value!r}, which is no {kind.__name__}",
+            next_step="write 2024-01-31" if kind is dt.date else "write 2024-01-31T21:00:00Z",
+        ) from None

@@ -1,0 +1,154 @@
+"""What a flow gets and what it returns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optaic.domain.artifact import Artifact
+from optaic.domain.kind import FlowKind
+from optaic.domain.status import Standing
+from optaic.domain.version import Column, DatasetVersion, Segment
+
+Slice = tuple[dt.date | None, dt.date | None]
+"""The first and the last event date that were asked for, inclusive; None on a side that was not bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedInput:
+    """One upstream as this run consumes it: exactly this version, whatever is refreshed meanwhile.
+
+    Attributes
+    ----------
+    role
+        The name under which the flow asks for it: `ctx.input(role)`.
+    instance
+        The upstream instance.
+    version
+        The pinned version of its dataset.
+    columns
+        The columns that the flow declared (`prices[close]`); empty for all.
+    """
+
+    role: str
+    instance: str
+    version: DatasetVersion
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One execution: everything that may influence its result.
+
+    Attributes
+    ----------
+    run_id, attempt
+        Who is asking; together they name the folder that outputs go to.
+    tenant_id
+        Whose data it is.
+    instance, flow_kind
+        What is executed.
+    code_ref
+        `package.module:attribute` of the definition.
+    code_digest
+        The identity of that code at submission; the runner recomputes it.
+    config
+        The instance's config revision, as validated by `apply`.
+    params
+        The run's own parameters, defaults filled in.
+    seed
+        For every random generator.
+    as_of
+        Read inputs as they were known at this instant (UTC); None for the pinned versions' current views.
+    mode
+        `full` or `incremental`; None when the kind of flow has no modes.
+    standing
+        Only official runs publish.
+    started_at
+        When the first attempt started, by the database's clock (UTC): the run's one idea of now.
+    current
+        The flow's own current version when the run was claimed; None before the first.
+    inputs
+        The pinned upstreams.
+    """
+
+    run_id: uuid.UUID
+    attempt: int
+    tenant_id: int
+    instance: str
+    flow_kind: FlowKind
+    code_ref: str | None
+    code_digest: str | None
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    seed: int
+    as_of: dt.datetime | None
+    mode: str | None
+    standing: Standing
+    started_at: dt.datetime
+    current: DatasetVersion | None
+    inputs: tuple[PinnedInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetChange:
+    """What a refresh found different from the current version, already written as segments.
+
+    Attributes
+    ----------
+    segments
+        The new segments, to be appended to the current version's; empty if nothing changed.
+    columns
+        The schema after the change, `known_at` left out.
+    row_count
+        Rows of the current view after the change.
+    first_data_date, last_data_date
+        Event dates of the current view after the change; None if it has no rows.
+    changed_from
+        The earliest event date that differs; None if nothing changed.
+    changed_columns
+        The columns that differ; empty means all of them (rows were inserted or withdrawn) when `segments` is not empty.
+    rows_fetched, rows_inserted, rows_updated, rows_deleted, rows_unchanged
+        Counts of rows.
+    bytes_written
+        Size of the new segments.
+    """
+
+    segments: tuple[Segment, ...]
+    columns: tuple[Column, ...]
+    row_count: int
+    first_data_date: dt.date | None
+    last_data_date: dt.date | None
+    changed_from: dt.date | None
+    changed_columns: tuple[str, ...]
+    rows_fetched: int
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+    rows_unchanged: int
+    bytes_written: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a flow returns: its outputs, by reference, and its metrics.
+
+    Attributes
+    ----------
+    metrics
+        The standard metrics of the run type, and the flow's own.
+    artifacts
+        The files it wrote.
+    dataset
+        What a refresh of a dataset changed; None for other kinds.
+    slices
+        By role, what was read of each input; None where nothing was read.
+    """
+
+    metrics: Mapping[str, float | int | str | None] = field(default_factory=dict[str, float | int | str | None])
+    artifacts: tuple[Artifact, ...] = ()
+    dataset: DatasetChange | None = None
+    slices: Mapping[str, Slice | None] = field(default_factory=dict[str, Slice | None])

@@ -1,0 +1,1 @@
+"""The ledger: SQL on SQLite and PostgreSQL, one file per noun."""

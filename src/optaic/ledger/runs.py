@@ -1,0 +1,384 @@
+"""Runs: the one place that changes a run's status, and how runs are inserted and read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy.sql.expression import Insert, Update
+
+from optaic.domain.identifier import prefix_range
+from optaic.domain.kind import BY_RUN_TYPE, FlowKind, RunType
+from optaic.domain.reason import Reason
+from optaic.domain.retry import RetryPolicy
+from optaic.domain.run import Run, Transition
+from optaic.domain.status import RunStatus, Standing
+from optaic.domain.text import check_text, clean_text
+from optaic.errors import IllegalTransitionError, InvalidInputError, LeaseLostError, NotFoundError
+from optaic.ledger import activities
+from optaic.ledger.columns import db_now
+from optaic.ledger.session import Transaction
+from optaic.ledger.tables import EXTENSIONS, attempts, flows, instances, runs
+
+_NAMES = (
+    "id type flow_id instance_id revision_id definition_version_id source_digest standing status reason_code "
+    "reason_message reason_next_step mode priority timeout_seconds retry_policy trigger retry_of_id params seed "
+    "as_of fingerprint is_forced engine submitted_at submitted_by available_at started_at ended_at attempt "
+    "cancel_requested_at progress_pct progress_note metrics_json "
+)
+_FIELDS = [runs.c[name] for name in _NAMES.split()]
+
+
+MAX_REASON_LENGTH = 4_000
+"""Characters of a reason's sentence that are kept."""
+
+# As literals, not parameters: a planner takes a partial index only if it sees that the condition implies the index's.
+IS_PENDING = runs.c.status == literal_column("'pending'")
+IS_RUNNING = runs.c.status == literal_column("'running'")
+
+
+def select_runs() -> Select[Any]:
+    """Give the query that reads whole runs; add conditions, order and limit to it."""
+    return (
+        select(
+            *_FIELDS,
+            instances.c.name.label("instance"),
+            flows.c.kind.label("flow_kind"),
+            attempts.c.lease_expires_at,
+            attempts.c.worker,
+            db_now().label("ledger_now"),
+        )
+        .join(flows, and_(flows.c.tenant_id == runs.c.tenant_id, flows.c.id == runs.c.flow_id))
+        .join(instances, and_(instances.c.tenant_id == runs.c.tenant_id, instances.c.id == runs.c.instance_id))
+        .outerjoin(
+            attempts,
+            and_(
+                attempts.c.tenant_id == runs.c.tenant_id,
+                attempts.c.run_id == runs.c.id,
+                attempts.c.number == runs.c.attempt,
+                attempts.c.ended_at.is_(None),
+            ),
+        )
+    )
+
+
+def to_run(row: Row[Any]) -> Run:
+    """Make a run of a row of `select_runs`."""
+    reason = None
+    if row.reason_code is not None:
+        reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
+    return Run(
+        id=row.id,
+        type=RunType(row.type),
+        flow_id=row.flow_id,
+        flow_kind=FlowKind(row.flow_kind),
+        instance_id=row.instance_id,
+        instance=row.instance,
+        revision_id=row.revision_id,
+        definition_version_id=row.definition_version_id,
+        source_digest=row.source_digest,
+        standing=Standing(row.standing),
+        status=RunStatus(row.status),
+        reason=reason,
+        mode=row.mode,
+        priority=row.priority,
+        timeout_seconds=row.timeout_seconds,
+        retry_policy=RetryPolicy.from_json(row.retry_policy),
+        trigger=row.trigger,
+        retry_of_id=row.retry_of_id,
+        params=row.params,
+        seed=row.seed,
+        as_of=row.as_of,
+        fingerprint=row.fingerprint,
+        is_forced=bool(row.is_forced),
+        engine=row.engine,
+        submitted_at=row.submitted_at,
+        submitted_by=row.submitted_by,
+        available_at=row.available_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        attempt=row.attempt,
+        cancel_requested_at=row.cancel_requested_at,
+        progress_pct=row.progress_pct,
+        progress_note=row.progress_note,
+        metrics=row.metrics_json or {},
+        lease_expires_at=row.lease_expires_at,
+        worker=row.worker,
+        ledger_now=row.ledger_now,
+    )
+
+
+def insert_run(tx: Transaction, values: Mapping[str, Any], *, extension: Mapping[str, Any] | None = None) -> None:
+    """Record a run, `pending`, with its row in the extension table of its type and its activity.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    values
+        Columns of `runs`, without the tenant, status and times.
+    extension
+        Columns of the extension table that are known at submission.
+    """
+    run_type = RunType(values["type"])
+    tx.conn.execute(
+        _insert_run(),
+        {
+            "tenant_id": tx.tenant_id,
+            "status": RunStatus.PENDING,
+            "submitted_by": tx.actor_id,
+            "correlation_id": tx.correlation_id,
+            **values,
+        },
+    )
+    tx.conn.execute(
+        insert(EXTENSIONS[run_type]).values(tenant_id=tx.tenant_id, run_id=values["id"], **(extension or {}))
+    )
+    facts = {
+        "instance_id": str(values["instance_id"]),
+        "flow_id": str(values["flow_id"]),
+        "standing": values["standing"],
+        "trigger": values["trigger"],
+    }
+    activities.record(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", values["id"], facts)
+
+
+# Building a statement takes longer than sending it, so those of every run are built once.
+@cache
+def _insert_run() -> Insert:
+    return insert(runs).values(submitted_at=db_now(), available_at=db_now())
+
+
+@cache
+def _select_run() -> Select[Any]:
+    return select_runs().where(runs.c.tenant_id == bindparam("tenant"), runs.c.id == bindparam("run"))
+
+
+@cache
+def _update_run(target: RunStatus) -> Update:
+    settings: dict[str, Any] = {} if target is RunStatus.PENDING else {"ended_at": db_now()}
+    if target is RunStatus.RUNNING:
+        settings = {
+            "attempt": runs.c.attempt + 1,
+            "started_at": func.coalesce(runs.c.started_at, db_now()),
+            "progress_pct": None,
+            "progress_note": None,
+        }
+    return (
+        update(runs)
+        .where(
+            runs.c.tenant_id == bindparam("tenant"),
+            runs.c.id == bindparam("run"),
+            runs.c.status == bindparam("source"),
+            runs.c.attempt == bindparam("fence"),
+        )
+        .values(settings)
+    )
+
+
+def get(tx: Transaction, run_id: uuid.UUID) -> Run:
+    """Read a run.
+
+    Raises
+    ------
+    NotFoundError
+        If this tenant has no such run.
+    """
+    row = tx.conn.execute(_select_run(), {"tenant": tx.tenant_id, "run": run_id}).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}", next_step="list the runs with: optaic runs")
+    return to_run(row)
+
+
+def find(tx: Transaction, reference: str) -> Run:
+    """Read the run that a person means: an id, a unique prefix of one, or `TARGET@latest`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    InvalidInputError
+        If the prefix fits several runs, or is none.
+    """
+    query = select_runs().where(runs.c.tenant_id == tx.tenant_id)
+    if reference.endswith("@latest"):
+        target = check_text(reference.removesuffix("@latest"), "the reference")
+        name, _, kind = target.partition(".")
+        query = query.where(instances.c.name == name)
+        if kind:
+            query = query.where(flows.c.kind == kind)
+        row = tx.conn.execute(query.order_by(runs.c.submitted_at.desc(), runs.c.id.desc()).limit(1)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"{target} has no runs", next_step=f"start one with: optaic run {target}")
+        return to_run(row)
+    first, last = prefix_range(reference)
+    rows = tx.conn.execute(query.where(runs.c.id.between(first, last)).limit(2)).all()
+    if not rows:
+        raise NotFoundError(f"there is no run {reference}", next_step="list the runs with: optaic runs")
+    if len(rows) > 1:
+        raise InvalidInputError(
+            f"{reference} is the beginning of several runs: {rows[0].id}, {rows[1].id}, ...",
+            next_step="give more characters of the id",
+        )
+    return to_run(rows[0])
+
+
+def lock(tx: Transaction, run_id: uuid.UUID, *, attempt: int | None = None) -> None:
+    """Keep others from writing a run, and an attempt of it, until the commit: what is read next still holds then.
+
+    The attempt first, as everybody does who writes both. On SQLite a transaction that writes is alone already.
+    """
+    if not tx.is_postgresql:
+        return
+    if attempt is not None:
+        of_attempt = (attempts.c.tenant_id == tx.tenant_id, attempts.c.run_id == run_id, attempts.c.number == attempt)
+        tx.conn.execute(select(attempts.c.number).where(*of_attempt).with_for_update(key_share=True))
+    of_run = (runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id)
+    tx.conn.execute(select(runs.c.id).where(*of_run).with_for_update(key_share=True))
+
+
+def change(
+    tx: Transaction,
+    run: Run,
+    transition: Transition,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
+    attempt_values: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a transition: the only place in the code that changes a run's status.
+
+    The open attempt is ended first, under a condition on its own row (the holder's heartbeat writes that row too, so
+    one of the two comes first and the other sees it); then the run is compared and set; then the activity is written.
+
+    Parameters
+    ----------
+    tx
+        An open transaction; what it holds is undone if this raises.
+    run
+        The run, as it was when the transition was decided.
+    transition
+        From `optaic.domain.run`.
+    payload
+        Facts to add to the activity.
+    values
+        Further columns of `runs` to set.
+    attempt_values
+        Further columns of the attempt that ends.
+
+    Raises
+    ------
+    LeaseLostError
+        If the attempt has ended, or its lease is alive and the transition is only for lost ones.
+    IllegalTransitionError
+        If the run's status or attempt number is no longer the transition's.
+    """
+    transition = replace(transition, reason=_clean(transition.reason))
+    if transition.outcome is not None:
+        _end_attempt(tx, run, transition, attempt_values or {})
+    reason = transition.reason
+    settings: dict[str, Any] = {
+        "status": transition.target,
+        "reason_code": reason.code if reason else None,
+        "reason_message": reason.message if reason else None,
+        "reason_next_step": reason.next_step if reason else None,
+        **(values or {}),
+    }
+    where = {"tenant": tx.tenant_id, "run": run.id, "source": transition.source, "fence": transition.fence}
+    statement = _update_run(transition.target)
+    if transition.target is RunStatus.PENDING:
+        # The wait differs from attempt to attempt.
+        statement = statement.values(available_at=db_now(transition.wait.total_seconds()))
+    changed = tx.conn.execute(statement, settings | where)
+    if changed.rowcount != 1:
+        raise IllegalTransitionError(run.id, get(tx, run.id).status, transition.target)
+    attempt = transition.fence + (1 if transition.target is RunStatus.RUNNING else 0)
+    facts: dict[str, Any] = {
+        "instance_id": str(run.instance_id),
+        "instance": run.instance,
+        "status": transition.target,
+        "attempt": attempt,
+    }
+    if reason is not None:
+        facts |= {"reason_code": reason.code, "reason": reason.message}
+    activities.record(tx, f"{run.slug}.{transition.verb}", run.id, facts | dict(payload or {}))
+
+
+def _clean(reason: Reason | None) -> Reason | None:
+    """Make a reason fit to be stored: its words may be those of a flow's own exception."""
+    if reason is None:
+        return None
+    return Reason(
+        code=clean_text(reason.code, 50),
+        message=clean_text(reason.message, MAX_REASON_LENGTH),
+        next_step=clean_text(reason.next_step, MAX_REASON_LENGTH),
+    )
+
+
+def _end_attempt(tx: Transaction, run: Run, transition: Transition, attempt_values: Mapping[str, Any]) -> None:
+    conditions: list[ColumnElement[bool]] = [
+        attempts.c.tenant_id == tx.tenant_id,
+        attempts.c.run_id == run.id,
+        attempts.c.number == transition.fence,
+        attempts.c.ended_at.is_(None),
+    ]
+    if transition.only_if_lost:
+        conditions.append(attempts.c.lease_expires_at < db_now())
+    reason = transition.reason
+    ended = tx.conn.execute(
+        update(attempts)
+        .where(*conditions)
+        .values(
+            ended_at=db_now(),
+            outcome=transition.outcome,
+            reason_code=reason.code if reason else None,
+            reason_message=reason.message if reason else None,
+            **attempt_values,
+        )
+    )
+    if ended.rowcount != 1:
+        why = "its lease is alive" if transition.only_if_lost else "the attempt has ended"
+        raise LeaseLostError(run.id, transition.fence, why)
+
+
+def counted_attempts(tx: Transaction, run_id: uuid.UUID) -> int:
+    """Count the attempts of a run that count against its retry policy: all but the released ones."""
+    return tx.conn.execute(
+        select(func.count())
+        .select_from(attempts)
+        .where(
+            attempts.c.tenant_id == tx.tenant_id,
+            attempts.c.run_id == run_id,
+            attempts.c.outcome.is_distinct_from("released"),
+        )
+    ).scalar_one()
+
+
+def many(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Run]:
+    """Read some runs in one statement; those that this tenant does not have are missing."""
+    if not ids:
+        return []
+    query = select_runs().where(runs.c.tenant_id == tx.tenant_id, runs.c.id.in_(ids))
+    return [to_run(row) for row in tx.conn.execute(query)]
+
+
+def is_cancel_requested(tx: Transaction, run_id: uuid.UUID, attempt: int) -> bool:
+    """Whether a principal asked a held run to stop.
+
+    Raises
+    ------
+    LeaseLostError
+        If the attempt does not hold the run any more.
+    """
+    row = tx.conn.execute(
+        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested_at).where(
+            runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id
+        )
+    ).one_or_none()
+    if row is None or row.status != RunStatus.RUNNING or row.attempt != attempt:
+        raise LeaseLostError(run_id, attempt, "another attempt has it, or it has ended")
+    return row.cancel_requested_at is not None

@@ -1,0 +1,338 @@
+"""Claim: open an attempt of a pending run, under a lease, and pin what it reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, insert, literal_column, not_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from optaic.domain import run as transitions
+from optaic.domain.fingerprint import fingerprint
+from optaic.domain.kind import FlowKind, RunType
+from optaic.domain.principal import SYSTEM_ID
+from optaic.domain.reason import Reason, ReasonCode
+from optaic.domain.run import Run
+from optaic.domain.status import Standing
+from optaic.flows.task import PinnedInput, Task
+from optaic.ledger import attempts, catalog, limits, runs, search, versions
+from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger.columns import db_now
+from optaic.ledger.session import Database, Transaction
+from optaic.ledger.tables import (
+    definition_versions,
+    definitions,
+    instance_revisions,
+    pipeline_runs,
+    run_inputs,
+    version_stages,
+)
+from optaic.ledger.tables import runs as runs_table
+from optaic.ledger.tables import versions as versions_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A held run.
+
+    Attributes
+    ----------
+    run
+        The run, as it was before the claim.
+    attempt
+        The number of the attempt: the fencing token of every later write.
+    task
+        What the runner is told.
+    """
+
+    run: Run
+    attempt: int
+    task: Task
+
+
+def candidates(tenant_id: int, engine: str, run_id: uuid.UUID | None = None) -> Select[tuple[uuid.UUID]]:
+    """Give the query that finds the next run to claim: highest priority first, then the oldest.
+
+    An official run waits while another official run of its flow is running; the database refuses a second one anyway.
+    """
+    other = runs_table.alias("other")
+    # Few runs are running and many may wait: the busy flows are read once, not looked up for each run that waits.
+    busy = select(other.c.flow_id).where(
+        other.c.tenant_id == tenant_id,
+        other.c.status == literal_column("'running'"),
+        other.c.standing == literal_column("'official'"),
+    )
+    query = select(runs_table.c.id).where(
+        runs_table.c.tenant_id == tenant_id,
+        runs.IS_PENDING,
+        runs_table.c.engine == engine,
+        runs_table.c.available_at <= db_now(),
+        not_(and_(runs_table.c.standing == Standing.OFFICIAL, runs_table.c.flow_id.in_(busy))),
+    )
+    if run_id is not None:
+        return query.where(runs_table.c.id == run_id)
+    return query.order_by(runs_table.c.priority.desc(), runs_table.c.submitted_at, runs_table.c.id).limit(1)
+
+
+def has_work(database: Database, *, engine: str = "local") -> bool:
+    """Look, without writing, whether there is a run to claim."""
+    with database.read() as tx:
+        return tx.conn.execute(candidates(tx.tenant_id, engine)).first() is not None
+
+
+def claim(
+    database: Database,
+    *,
+    worker: str,
+    lease: dt.timedelta,
+    engine: str = "local",
+    run_id: uuid.UUID | None = None,
+) -> Claim | None:
+    """Claim the next pending run, or a certain one.
+
+    In one transaction: the attempt is opened under a lease by the database's clock, the run becomes `running`, and, on
+    its first attempt, its inputs are pinned. A run whose inputs cannot be pinned fails, with the reason, and the next
+    is taken.
+
+    Parameters
+    ----------
+    database
+        The ledger.
+    worker
+        Who claims: host, process and a random part.
+    lease
+        How long the claim lasts without a heartbeat.
+    engine
+        Whose runs.
+    run_id
+        Claim only this run.
+
+    Returns
+    -------
+    Claim or None
+        None if nothing can be claimed now.
+    """
+    while True:
+        try:
+            with database.write(actor_id=SYSTEM_ID) as tx:
+                outcome = _claim_one(tx, worker, lease, engine, run_id)
+        except IntegrityError as error:
+            if _ONE_OFFICIAL not in str(error.orig):
+                raise
+            continue  # two official runs of one flow were claimed at the same moment; the index let one through
+        if outcome is not _REFUSED:
+            return outcome
+
+
+_ONE_OFFICIAL = "uq_runs_one_official_running"
+
+_REFUSED = Claim.__new__(Claim)
+"""Stands for a run that could not be started and has failed: look for another."""
+
+
+def _claim_one(
+    tx: Transaction, worker: str, lease: dt.timedelta, engine: str, run_id: uuid.UUID | None
+) -> Claim | None:
+    query = candidates(tx.tenant_id, engine, run_id)
+    full = limits.full_scopes(tx)
+    if full.is_everything:
+        return None
+    query = query.where(*_outside(full))
+    if tx.is_postgresql:
+        query = query.with_for_update(skip_locked=True, of=runs_table)
+    found = tx.conn.execute(query).scalar_one_or_none()
+    if found is None:
+        return None
+    run = runs.get(tx, found)
+    flow = catalog.get_flow(tx, run.flow_id)
+    revision = _revision(tx, run)
+    if run.attempt == 0:
+        missing = _pin(tx, run, flow, revision)
+        if missing is not None:
+            runs.change(tx, run, transitions.refuse(run, missing))
+            return _REFUSED
+    attempt = run.attempt + 1
+    runs.change(tx, run, transitions.start(run), payload={"worker": worker})
+    attempts.open_attempt(tx, run.id, attempt, worker, lease)
+    return Claim(run=run, attempt=attempt, task=_task(tx, run, flow, revision, attempt))
+
+
+def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if full.instance_ids:
+        conditions.append(runs_table.c.instance_id.not_in(full.instance_ids))
+    if full.run_types:
+        conditions.append(runs_table.c.type.not_in(full.run_types))
+    return conditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Revision:
+    config: Mapping[str, Any]
+    config_digest: str
+    code_ref: str | None
+    code_digest: str | None
+
+
+def _revision(tx: Transaction, run: Run) -> _Revision:
+    row = tx.conn.execute(
+        select(
+            instance_revisions.c.config,
+            instance_revisions.c.config_digest,
+            definition_versions.c.code_digest,
+            definitions.c.code_ref,
+        )
+        .outerjoin(
+            definition_versions,
+            and_(
+                definition_versions.c.tenant_id == instance_revisions.c.tenant_id,
+                definition_versions.c.id == run.definition_version_id,
+            ),
+        )
+        .outerjoin(
+            definitions,
+            and_(
+                definitions.c.tenant_id == definition_versions.c.tenant_id,
+                definitions.c.id == definition_versions.c.definition_id,
+            ),
+        )
+        .where(instance_revisions.c.tenant_id == tx.tenant_id, instance_revisions.c.id == run.revision_id)
+    ).one()
+    return _Revision(
+        config=row.config, config_digest=row.config_digest, code_ref=row.code_ref, code_digest=row.code_digest
+    )
+
+
+def _pin(tx: Transaction, run: Run, flow: Flow, revision: _Revision) -> Reason | None:
+    """Pin the run's inputs and its fingerprint; give the reason if one cannot be pinned."""
+    inputs = catalog.inputs_of(tx, [flow.id])
+    pins: list[tuple[FlowInput, uuid.UUID]] = []
+    for item in inputs:
+        version_id = pinned_version(tx, item)
+        if version_id is None:
+            return Reason(
+                code=ReasonCode.UPSTREAM_NOT_READY,
+                message=f"{flow.instance} reads {item.selector_text} of {item.upstream_instance}: there is none",
+                next_step=f"optaic run {item.upstream_instance}, then: optaic retry {run.id}",
+            )
+        pins.append((item, version_id))
+    insert_pins(tx, run.id, pins, run.as_of)
+    computed = fingerprint(
+        code_digest=revision.code_digest,
+        config_digest=revision.config_digest,
+        params=run.params,
+        seed=run.seed,
+        inputs={item.role: version_id for item, version_id in pins},
+        as_of=run.as_of,
+    )
+    tx.conn.execute(
+        update(runs_table)
+        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id)
+        .values(fingerprint=computed)
+    )
+    return None
+
+
+def pinned_version(tx: Transaction, item: FlowInput) -> uuid.UUID | None:
+    """Resolve the selector of an edge to a version, now; None if there is none."""
+    match item.selector:
+        case "version":
+            query = select(versions_table.c.id).where(
+                versions_table.c.tenant_id == tx.tenant_id,
+                versions_table.c.flow_id == item.upstream_flow_id,
+                versions_table.c.number == item.selector_version,
+            )
+            return tx.conn.execute(query).scalar_one_or_none()
+        case "stage":
+            query = select(version_stages.c.version_id).where(
+                version_stages.c.tenant_id == tx.tenant_id,
+                version_stages.c.flow_id == item.upstream_flow_id,
+                version_stages.c.stage == item.selector_stage,
+                version_stages.c.ended_at.is_(None),
+            )
+            return tx.conn.execute(query.order_by(version_stages.c.set_at.desc()).limit(1)).scalar_one_or_none()
+        case _:
+            return item.upstream_version_id
+
+
+def insert_pins(
+    tx: Transaction, run_id: uuid.UUID, pins: Sequence[tuple[FlowInput, uuid.UUID]], as_of: dt.datetime | None
+) -> None:
+    """Record which versions a run reads."""
+    if not pins:
+        return
+    tx.conn.execute(
+        insert(run_inputs).values(pinned_at=db_now()),
+        [
+            {
+                "tenant_id": tx.tenant_id,
+                "run_id": run_id,
+                "role": item.role,
+                "upstream_flow_id": item.upstream_flow_id,
+                "version_id": version_id,
+                "selector": item.selector_text,
+                "columns": list(item.columns) or None,
+                "as_of": as_of,
+            }
+            for item, version_id in pins
+        ],
+    )
+
+
+def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int) -> Task:
+    pins = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
+    wanted = {pin.version_id for pin in pins}
+    if flow.current_version_id is not None and flow.kind is FlowKind.REFRESH:
+        wanted.add(flow.current_version_id)
+    loaded = versions.get_datasets(tx, wanted)
+    current = loaded.get(flow.current_version_id) if flow.current_version_id else None
+    if run.type is RunType.PIPELINE:
+        # Compared with the version that is current when the attempt starts: between two attempts another official
+        # run of the flow may have published.
+        tx.conn.execute(
+            update(pipeline_runs)
+            .where(pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == run.id)
+            .values(base_version_id=flow.current_version_id)
+        )
+    started_at = tx.conn.execute(
+        select(func.coalesce(runs_table.c.started_at, db_now())).where(
+            runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id
+        )
+    ).scalar_one()
+    return Task(
+        run_id=run.id,
+        attempt=attempt,
+        tenant_id=tx.tenant_id,
+        instance=run.instance,
+        flow_kind=run.flow_kind,
+        code_ref=revision.code_ref,
+        code_digest=revision.code_digest,
+        config=revision.config,
+        params=run.params,
+        seed=run.seed,
+        as_of=run.as_of,
+        mode=run.mode or _default_mode(tx, flow, revision),
+        standing=run.standing,
+        started_at=started_at,
+        current=current,
+        inputs=tuple(
+            PinnedInput(
+                role=pin.role, instance=pin.instance, version=loaded[pin.version_id], columns=tuple(pin.columns or ())
+            )
+            for pin in pins
+            if pin.version_id in loaded
+        ),
+    )
+
+
+def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:
+    """Refresh in full if code or config changed since the current version; else leave it to the flow."""
+    if flow.kind is not FlowKind.REFRESH or flow.current_run_id is None:
+        return None
+    before = _revision(tx, runs.get(tx, flow.current_run_id))
+    same = (before.config_digest, before.code_digest) == (revision.config_digest, revision.code_digest)
+    return None if same else "full"

@@ -1,0 +1,193 @@
+"""Track: a run whose code is a block of somebody's program. Recorded, claimed and pinned in one transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from optaic.domain import run as transitions
+from optaic.domain.fingerprint import digest_of, fingerprint
+from optaic.domain.identifier import new_id
+from optaic.domain.kind import FlowKind, InstanceKind, RunType
+from optaic.domain.retry import RetryPolicy
+from optaic.domain.status import Standing
+from optaic.domain.text import check_text, check_texts
+from optaic.errors import ConflictError, InvalidInputError, NotFoundError, UpstreamNotReadyError
+from optaic.flows.task import PinnedInput, Task
+from optaic.ledger import activities, attempts, catalog, declaration, runs, versions
+from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger.session import Database, Transaction
+from optaic.lifecycle.claim import Claim, insert_pins
+
+
+def track(
+    database: Database,
+    name: str,
+    *,
+    worker: str,
+    lease: dt.timedelta,
+    params: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, FlowReference] | None = None,
+    seed: int = 0,
+    as_of: dt.datetime | None = None,
+) -> Claim:
+    """Record and claim a trial of an experiment, which is made if there is none of this name.
+
+    Parameters
+    ----------
+    database
+        The ledger.
+    name
+        The experiment.
+    worker
+        Who holds the run: host, process and a random part.
+    lease
+        How long it lasts without a heartbeat.
+    params
+        What the block works with, as JSON.
+    inputs
+        Datasets by role; their versions are pinned now.
+    seed
+        What the block seeds its generators with; recorded.
+    as_of
+        Read the inputs as they were known at this instant (UTC).
+
+    Returns
+    -------
+    Claim
+        The held run.
+
+    Raises
+    ------
+    ConflictError
+        If another kind of instance has this name.
+    NotFoundError
+        If an input does not exist.
+    UpstreamNotReadyError
+        If an input has no version.
+    InvalidInputError
+        If a name or a param has a character that cannot be stored.
+    """
+    check_text(name, "the name of the experiment")
+    check_texts(params or {}, "a param")
+    check_texts([[role, target] for role, (target, _, _) in (inputs or {}).items()], "an input")
+    with database.write(correlation_id=new_id()) as tx:
+        flow = _experiment(tx, name)
+        pins = _pins(tx, flow, inputs or {})
+        run_id = new_id()
+        runs.insert_run(
+            tx,
+            {
+                "id": run_id,
+                "type": RunType.EXPERIMENT,
+                "flow_id": flow.id,
+                "instance_id": flow.instance_id,
+                "revision_id": flow.revision_id,
+                "standing": Standing.TRIAL,
+                "retry_policy": RetryPolicy(max_attempts=1).to_json(),
+                "trigger": "track",
+                "params": dict(params or {}),
+                "seed": seed,
+                "as_of": as_of,
+                "engine": "inline",
+                "fingerprint": fingerprint(
+                    code_digest=None,
+                    config_digest=None,
+                    params=params or {},
+                    seed=seed,
+                    inputs={item.role: version_id for item, version_id in pins},
+                    as_of=as_of,
+                ),
+            },
+        )
+        insert_pins(tx, run_id, pins, as_of)
+        run = runs.get(tx, run_id)
+        runs.change(tx, run, transitions.start(run), payload={"worker": worker})
+        attempts.open_attempt(tx, run_id, 1, worker, lease)
+        loaded = versions.get_datasets(tx, {version_id for _, version_id in pins})
+        task = Task(
+            run_id=run_id,
+            attempt=1,
+            tenant_id=tx.tenant_id,
+            instance=name,
+            flow_kind=FlowKind.PREVIEW,
+            code_ref=None,
+            code_digest=None,
+            config={},
+            params=dict(params or {}),
+            seed=seed,
+            as_of=as_of,
+            mode=None,
+            standing=Standing.TRIAL,
+            started_at=run.ledger_now,
+            current=None,
+            inputs=tuple(
+                PinnedInput(
+                    role=item.role, instance=item.upstream_instance, version=loaded[version_id], columns=item.columns
+                )
+                for item, version_id in pins
+            ),
+        )
+        return Claim(run=run, attempt=1, task=task)
+
+
+FlowReference = tuple[str, tuple[str, ...], int | None]
+"""A dataset to read: target, columns (empty for all), version number (None for the current one)."""
+
+
+def _experiment(tx: Transaction, name: str) -> Flow:
+    target = f"{name}.{FlowKind.PREVIEW}"
+    try:
+        return catalog.find_flow(tx, target)
+    except NotFoundError:
+        if name in catalog.instance_names(tx):
+            raise ConflictError(
+                f"{name!r} is the name of another kind of instance, so nothing can be tracked under it",
+                next_step="track under another name",
+            ) from None
+    if not name.replace("_", "").replace("-", "").isalnum() or len(name) > 100:
+        raise InvalidInputError(
+            f"{name!r} cannot be the name of an experiment", next_step="use up to 100 letters, digits, - and _"
+        )
+    made = declaration.add_instance(
+        tx,
+        name=name,
+        kind=InstanceKind.EXPERIMENT,
+        project_id=None,
+        flow_kinds=(FlowKind.PREVIEW,),
+        config={},
+        config_digest=digest_of({}),
+        policies={},
+        engine="inline",
+    )
+    flow = catalog.get_flow(tx, made[FlowKind.PREVIEW])
+    activities.record(tx, "instance.created", flow.instance_id, {"name": name, "kind": InstanceKind.EXPERIMENT})
+    return flow
+
+
+def _pins(tx: Transaction, flow: Flow, inputs: Mapping[str, FlowReference]) -> list[tuple[FlowInput, Any]]:
+    pins: list[tuple[FlowInput, Any]] = []
+    for role, (target, columns, number) in inputs.items():
+        upstream = catalog.find_flow(tx, target)
+        try:
+            version_id = versions.find_version(tx, upstream.id, upstream.target, number)
+        except NotFoundError as error:
+            raise UpstreamNotReadyError(error.message, next_step=error.next_step) from None
+        selector = "current" if number is None else "version"
+        edge = FlowInput(
+            id=new_id(),
+            flow_id=flow.id,
+            role=role,
+            kind="data_dependency",
+            columns=columns,
+            selector=selector,
+            selector_stage=None,
+            selector_version=number,
+            upstream_flow_id=upstream.id,
+            upstream_instance=upstream.instance,
+            upstream_kind=upstream.kind,
+            upstream_version_id=version_id,
+        )
+        pins.append((edge, version_id))
+    return pins

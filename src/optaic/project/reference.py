@@ -1,0 +1,105 @@
+"""The small texts of a project file: names, durations, inputs, selectors."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from optaic.domain.kind import FlowKind
+from optaic.domain.suggestion import did_you_mean
+from optaic.errors import InvalidInputError
+from optaic.project.spec import InputSpec
+
+MAX_NAME_LENGTH = 100
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+PROJECT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_INPUT = re.compile(r"([a-z][a-z0-9_]*)(?:\.([a-z_]+))?(?:\[([^\[\]]*)\])?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd])")
+_SELECTOR = re.compile(r"current|stage:[a-z][a-z0-9_]{0,49}|version:[1-9][0-9]{0,8}")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_DURATION = dt.timedelta(days=366)
+
+
+def check_name(name: str, what: str = "an instance") -> str:
+    """Return the name of an instance, if it is allowed.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a lower-case letter followed by lower-case letters, digits and `_`, or is longer than 100.
+    """
+    if len(name) > MAX_NAME_LENGTH or not NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name[:60]!r} is not a name for {what}",
+            next_step=f"use lower-case letters, digits and _, a letter first, at most {MAX_NAME_LENGTH}",
+        )
+    return name
+
+
+def parse_duration(text: str) -> dt.timedelta:
+    """Read a duration: a number and one of s, m, h, d.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not of this form, zero, or longer than 366 days.
+
+    Examples
+    --------
+    >>> parse_duration("1.5h")
+    datetime.timedelta(seconds=5400)
+    """
+    match = _DURATION.fullmatch(text.strip())
+    duration = dt.timedelta() if match is None else dt.timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    if not dt.timedelta() < duration <= MAX_DURATION:
+        raise InvalidInputError(
+            f"{text[:60]!r} is not a duration", next_step="write a number above 0 and one of s, m, h, d: 90s, 10m, 1.5h"
+        )
+    return duration
+
+
+def parse_input(text: str, role: str) -> InputSpec:
+    """Read what an input names: `prices`, `prices[close,volume]`, `alpha.infer`, `alpha.infer[score]`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not of this form, or names no kind of flow.
+    """
+    match = _INPUT.fullmatch(text.strip())
+    columns = [] if match is None or match[3] is None else [column.strip() for column in match[3].split(",")]
+    if match is None or not all(columns) or (match[3] is not None and not columns):
+        raise InvalidInputError(
+            f"{text[:60]!r} does not name an input",
+            next_step="write prices, prices[close,volume], alpha.infer, or {from: prices, select: 'version:3'}",
+        )
+    if len(set(columns)) < len(columns):
+        raise InvalidInputError(f"{text[:60]!r} names a column twice")
+    kinds = [kind.value for kind in FlowKind]
+    if match[2] is not None and match[2] not in kinds:
+        raise InvalidInputError(
+            f"{match[2]!r} is not a kind of flow{did_you_mean(match[2], kinds)}",
+            next_step=f"the kinds: {', '.join(kinds)}",
+        )
+    return InputSpec(
+        role=role,
+        instance=check_name(match[1]),
+        flow_kind=None if match[2] is None else FlowKind(match[2]),
+        columns=tuple(columns),
+    )
+
+
+def check_selector(text: str) -> str:
+    """Return a selector if it is one: `current`, `stage:NAME`, `version:N`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not of these forms.
+    """
+    if not _SELECTOR.fullmatch(text):
+        raise InvalidInputError(
+            f"{text[:60]!r} does not select a version{did_you_mean(text, ['current'])}",
+            next_step="use current, stage:NAME (stage:champion) or version:N (version:3)",
+        )
+    return text

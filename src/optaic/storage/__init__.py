@@ -1,0 +1,1 @@
+"""Bytes: an object store whose keys are never overwritten, and the segments of datasets in it."""

@@ -1,0 +1,385 @@
+"""Tracking: a block of somebody's own program as a run, from a notebook or a script."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+import os
+import re
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from optaic.bootstrap import Runtime
+from optaic.domain.lease import AttemptOutcome
+from optaic.domain.reason import Reason, ReasonCode
+from optaic.errors import ConflictError, InvalidInputError, LeaseLostError, LedgerError, NoOutputError, OptaicError
+from optaic.flows.context import RunContext
+from optaic.flows.report import Batch, instant
+from optaic.flows.task import Result
+from optaic.ledger import attempts, runs
+from optaic.ledger.attempts import Report
+from optaic.lifecycle.claim import Claim
+from optaic.lifecycle.complete import complete, end_attempt
+from optaic.lifecycle.track import FlowReference, track
+from optaic.worker import worker_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from optaic.domain.artifact import Artifact
+    from optaic.flows.input import Input
+
+_REFERENCE = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?(?:@(\d+))?")
+
+
+class Tracked:
+    """A run whose code is the block of a `with` statement.
+
+    It is recorded at entry, always a trial, and holds its run by heartbeats from a thread. It completes at the end of
+    the block if it logged any metric or artifact; it fails with the exception's reason when the block raises. If the
+    process dies, the lease expires and the run fails.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        name: str,
+        *,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, str] | Sequence[str],
+        seed: int,
+        as_of: dt.datetime | None,
+    ) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._params = params
+        self._inputs = _read_inputs(inputs)
+        self._seed = seed
+        self._as_of = as_of
+        self._claim: Claim | None = None
+        self._context: RunContext | None = None
+        self._position = 0
+        self._is_ending = False
+        self._unwritten: list[Batch] = []
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._heart: threading.Thread | None = None
+        self._lost: LeaseLostError | None = None
+
+    def __enter__(self) -> Self:
+        """Record and claim the run.
+
+        Raises
+        ------
+        ConflictError
+            If another kind of instance has the name, or the block was entered before.
+        NotFoundError, UpstreamNotReadyError
+            If an input does not exist or has no version.
+        """
+        if self._claim is not None:
+            raise ConflictError(f"run {self._claim.run.id} was tracked already; call track() again for a new run")
+        from optaic.lifecycle.rescue import rescue
+
+        database, settings = self._runtime.database, self._runtime.settings
+        rescue(database)
+        self._claim = track(
+            database,
+            self._name,
+            worker=worker_name(),
+            lease=settings.lease,
+            params=self._params,
+            inputs=self._inputs,
+            seed=self._seed,
+            as_of=self._as_of,
+        )
+        self._context = RunContext(self._claim.task, store=self._runtime.store, sink=self._take)
+        self._heart = threading.Thread(target=self._beat, name="optaic-heartbeat", daemon=True)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the run as the block ended; an exception of the block goes on its way.
+
+        Raises
+        ------
+        NoOutputError
+            If the block ended well but logged no metric and no artifact; the run has failed.
+        LeaseLostError
+            If the run was taken away meanwhile; nothing was changed.
+        """
+        context, held = self._inside(), self._held()
+        self._ended.set()
+        if error is not None and kind is not None:
+            _log_traceback(context, kind, error, trace)
+        self._is_ending = True
+        try:
+            try:
+                context.close()
+            except OptaicError:
+                if error is None:
+                    raise
+            if self._heart is not None:
+                self._heart.join()
+            self._conclude(context, held, kind, error)
+        except OptaicError as failure:
+            if error is None:
+                raise
+            error.add_note(f"optaic: run {held.run.id} could not be ended: {failure.message}")
+        except Exception as failure:
+            # What the block reported cannot be stored. The run fails all the same, and the block's own error goes on.
+            self._unwritten = []
+            message = f"what the block reported could not be stored: {type(failure).__name__}"
+            with suppress(OptaicError):
+                self._fail(held, ReasonCode.INVALID_OUTPUT, message, None)
+            if error is None:
+                raise
+
+    def _conclude(
+        self, context: RunContext, held: Claim, kind: type[BaseException] | None, error: BaseException | None
+    ) -> None:
+        database, run_id = self._runtime.database, held.run.id
+        if kind is None:
+            if self._lost is not None:
+                raise self._lost
+            result = Result(metrics=context.metrics, artifacts=context.artifacts, slices=context.slices)
+            try:
+                complete(
+                    database,
+                    run_id,
+                    held.attempt,
+                    result,
+                    last_report=_report(self._unwritten),
+                    position=self._position,
+                    actor_id=database.actor_id,
+                )
+            except NoOutputError as nothing:
+                self._write_last()
+                self._fail(held, ReasonCode.NO_OUTPUT, nothing.message, nothing.next_step)
+                raise
+            return
+        self._write_last()
+        if issubclass(kind, KeyboardInterrupt):
+            reason = Reason(
+                code=ReasonCode.CANCELLED, message="interrupted from the keyboard", next_step="run the program again"
+            )
+            end_attempt(
+                database, run_id, held.attempt, reason, outcome=AttemptOutcome.FAILED, actor_id=database.actor_id
+            )
+            return
+        message = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+        code = error.code if isinstance(error, OptaicError) else ReasonCode.FLOW_ERROR
+        self._fail(held, code, " ".join(message.split())[:2000], None)
+
+    def _fail(self, held: Claim, code: str, message: str, next_step: str | None) -> None:
+        database = self._runtime.database
+        step = next_step or f"see its traceback: optaic logs {held.run.id}"
+        reason = Reason(code=code, message=message, next_step=step)
+        end_attempt(database, held.run.id, held.attempt, reason, actor_id=database.actor_id)
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The run's id."""
+        return self._held().run.id
+
+    @property
+    def seed(self) -> int:
+        """The recorded seed."""
+        return self._seed
+
+    @property
+    def log(self) -> logging.Logger:
+        """A logger; its lines from level INFO on are the run's log."""
+        return self._inside().log
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for the run to stop."""
+        return self._inside().cancelled
+
+    def input(self, role: str) -> Input:
+        """Give a pinned input by its role: `.frame()` or `.lazy()` reads it.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no input of this role.
+        """
+        return self._inside().input(role)
+
+    def progress(self, pct: float, note: str | None = None) -> None:
+        """Say how far the work is, in percent.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is not a number, or the run has ended.
+        """
+        self._inside().progress(pct, note)
+
+    def log_metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Log one value of a metric; the last one is the run's.
+
+        Raises
+        ------
+        InvalidInputError
+            If name, value or step is not allowed, or the run has ended.
+        LeaseLostError
+            If the run was taken away; nothing more is written.
+        """
+        self._inside().log_metric(name, value, step)
+
+    def log_frame(self, name: str, frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame | pd.Series) -> Artifact:
+        """Write a table as a Parquet artifact.
+
+        Raises
+        ------
+        InvalidInputError
+            If the name is not allowed, or it is no table.
+        StorageError
+            If it cannot be stored.
+        LeaseLostError
+            If the run was taken away; the file will never be visible.
+        """
+        self._check_held()
+        return self._inside().log_frame(name, frame)
+
+    def log_file(self, name: str, path: str | os.PathLike[str]) -> Artifact:
+        """Store a copy of a file as an artifact.
+
+        Raises
+        ------
+        InvalidInputError
+            If the name is not allowed, or there is no such file.
+        StorageError
+            If it cannot be stored.
+        LeaseLostError
+            If the run was taken away; the file will never be visible.
+        """
+        self._check_held()
+        return self._inside().log_file(name, path)
+
+    def _held(self) -> Claim:
+        if self._claim is None:
+            raise InvalidInputError(
+                "this run has not begun", next_step=f'write: with ledger.track("{self._name}") as run: ...'
+            )
+        return self._claim
+
+    def _inside(self) -> RunContext:
+        if self._context is None:
+            self._held()
+            raise ConflictError("the run is not open")
+        return self._context
+
+    def _check_held(self) -> None:
+        """Look whether the run is still held, before bytes are written for it that nobody would ever see."""
+        context, held = self._inside(), self._held()
+        if self._lost is None:
+            try:
+                with self._runtime.database.read() as tx:
+                    is_noted = runs.is_cancel_requested(tx, held.run.id, held.attempt)
+            except LeaseLostError as error:
+                self._lost = error
+            else:
+                if is_noted:
+                    context.ask_cancel()
+        if self._lost is not None:
+            raise self._lost
+
+    def _take(self, batch: Batch) -> None:
+        """Write a batch of reports; the last ones are written with the end of the run."""
+        if self._is_ending:
+            self._unwritten.append(batch)
+        else:
+            self._write([batch])
+
+    def _write_last(self) -> None:
+        if self._unwritten:
+            self._write(self._unwritten)
+            self._unwritten = []
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        """Write reports; it renews the lease too."""
+        held = self._held()
+        report = _report(batches)
+        with self._writing:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                with self._runtime.database.write() as tx:
+                    hold = attempts.renew(tx, held.run.id, held.attempt, self._runtime.settings.lease)
+                    attempts.write_report(tx, held.run.id, held.attempt, report, position=self._position)
+            except LeaseLostError as error:
+                self._lost = error
+                raise
+            self._position += max(len(report.points), 1)
+        if hold.is_cancel_requested and self._context is not None:
+            self._context.ask_cancel()
+
+    def _beat(self) -> None:
+        """Renew the lease until the block ends; stop when it is lost, and when the database is away for a while."""
+        seconds = self._runtime.settings.lease_seconds / 3
+        last = time.monotonic()
+        while not self._ended.wait(max(seconds - (time.monotonic() - last), 0.05)):
+            last = time.monotonic()
+            try:
+                self._write([])
+            except LeaseLostError:
+                return
+            except LedgerError:
+                continue
+
+
+def _report(batches: Sequence[Batch]) -> Report:
+    """Make one report of some batches, in order; of their progress, the last."""
+    progress = next((one.progress for one in reversed(batches) if one.progress is not None), None)
+    return Report(
+        progress=None if progress is None else (progress[0], progress[1]),
+        points=[
+            (key, step, None if math.isnan(value) else value, instant(at))
+            for batch in batches
+            for key, value, step, at in batch.points
+        ],
+        lines=[
+            {"at": instant(at).isoformat(), "level": level, "stream": stream, "text": text}
+            for batch in batches
+            for at, level, text, stream in batch.lines
+        ],
+    )
+
+
+def _read_inputs(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, FlowReference]:
+    if isinstance(inputs, str):
+        inputs = [inputs]
+    pairs = inputs.items() if isinstance(inputs, Mapping) else [(_role(text), text) for text in inputs]
+    found: dict[str, FlowReference] = {}
+    for role, text in pairs:
+        match = _REFERENCE.fullmatch(text)
+        if match is None:
+            raise InvalidInputError(
+                f"{text!r} is not a dataset", next_step="write prices, prices[close] or prices[close]@3"
+            )
+        columns = tuple(part.strip() for part in (match[2] or "").split(",") if part.strip())
+        found[role] = (match[1], columns, int(match[3]) if match[3] else None)
+    return found
+
+
+def _role(text: str) -> str:
+    return re.split(r"[\[@]", text, maxsplit=1)[0]
+
+
+def _log_traceback(
+    context: RunContext, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    import traceback
+
+    context.say("".join(traceback.format_exception(kind, error, trace)).rstrip(), level="ERROR")

@@ -1,0 +1,161 @@
+"""The worker: claims runs, keeps so many of them supervised, rescues, and stops gracefully."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from sqlalchemy import func, select
+
+from optaic.domain.run import Run
+from optaic.engines.process import ForkServer
+from optaic.engines.supervise import supervise
+from optaic.errors import LedgerError
+from optaic.ledger import runs
+from optaic.ledger.columns import db_now
+from optaic.ledger.session import Database
+from optaic.ledger.tables import runs as runs_table
+from optaic.lifecycle.claim import Claim, claim, has_work
+from optaic.lifecycle.publish import BATCH, relay
+from optaic.lifecycle.rescue import rescue
+from optaic.settings import Settings
+
+_log = logging.getLogger("optaic.worker")
+
+RELAY_SECONDS = 1.0
+"""How often a worker numbers new activities."""
+
+SOON = dt.timedelta(seconds=60)
+"""How long `until_idle` waits for the next attempt of a run, so that a worker executes what it has rescued itself."""
+
+
+def worker_name() -> str:
+    """Name this process for leases: host, process id, and a random part, because process ids come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def work(
+    database: Database,
+    server: ForkServer,
+    settings: Settings,
+    *,
+    slots: int = 1,
+    shutdown: threading.Event | None = None,
+    until_idle: bool = False,
+    on_event: Callable[[str, Run], None] | None = None,
+) -> int:
+    """Serve the local engine's runs until told to stop.
+
+    Parameters
+    ----------
+    database
+        The ledger.
+    server
+        Starts processes.
+    settings
+        Lease, graces, storage and project.
+    slots
+        How many runs at once.
+    shutdown
+        When set, nothing more is claimed, running work has its grace and is then released.
+    until_idle
+        Return when nothing is running, nothing can be claimed, and no next attempt is due within `SOON`.
+    on_event
+        Told `claimed`, `ended` and `rescued`, with the run; called from several threads.
+
+    Returns
+    -------
+    int
+        How many attempts were supervised.
+    """
+    stop = shutdown or threading.Event()
+    name = worker_name()
+    server.warm()
+    upkeep = _Upkeep(max(settings.lease_seconds / 3, 0.1), on_event)
+    served = 0
+    running: set[Future[None]] = set()
+
+    def serve(held: Claim) -> None:
+        if on_event is not None:
+            on_event("claimed", held.run)
+        ended = supervise(database, server, held, settings, shutdown=stop)
+        if on_event is not None:
+            on_event("ended", ended)
+
+    with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="optaic-run") as pool:
+        while not stop.is_set():
+            held = None
+            try:
+                upkeep.do(database)
+                if len(running) < slots and has_work(database):
+                    held = claim(database, worker=name, lease=settings.lease)
+            except LedgerError:
+                stop.wait(1.0)  # the database is away; the leases decide what happens meanwhile
+            if held is not None:
+                served += 1
+                running.add(pool.submit(serve, held))
+            elif until_idle and not running and not has_work(database) and not _has_work_soon(database):
+                break
+            else:
+                running = _settle(running, settings.poll_seconds, stop)
+    return served
+
+
+def _has_work_soon(database: Database) -> bool:
+    """Look whether a run waits whose next attempt is due within `SOON`."""
+    with database.read() as tx:
+        query = select(func.min(runs_table.c.available_at).label("due_at"), db_now().label("now")).where(
+            runs_table.c.tenant_id == tx.tenant_id,
+            runs.IS_PENDING,
+            runs_table.c.engine == "local",
+            runs_table.c.available_at > db_now(),
+        )
+        row = tx.conn.execute(query).one()
+    return row.due_at is not None and row.due_at - row.now <= SOON
+
+
+class _Upkeep:
+    """What a worker does for the ledger beside running: rescues, and numbers activities, now and then."""
+
+    def __init__(self, rescue_seconds: float, on_event: Callable[[str, Run], None] | None) -> None:
+        self._rescue_seconds = rescue_seconds
+        self._on_event = on_event
+        self._next_rescue = 0.0
+        self._next_relay = 0.0
+
+    def do(self, database: Database) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now >= self._next_rescue:
+            self._next_rescue = now + self._rescue_seconds
+            rescued = rescue(database)
+            if rescued and self._on_event is not None:
+                with database.read() as tx:
+                    found = runs.many(tx, rescued)
+                for run in found:
+                    self._on_event("rescued", run)
+        if now >= self._next_relay:
+            self._next_relay = now + RELAY_SECONDS
+            while relay(database) == BATCH:
+                pass
+
+
+def _settle(running: set[Future[None]], seconds: float, stop: threading.Event) -> set[Future[None]]:
+    """Wait until a run ends or the time is over; give those that still run."""
+    if not running:
+        stop.wait(seconds)
+        return running
+    done, going = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+    for future in done:
+        error = future.exception()
+        if error is not None and not isinstance(error, LedgerError):
+            # One run's supervisor failed; the others go on, and the run is rescued when its lease has expired.
+            _log.error("the supervisor of a run failed; its run is rescued", exc_info=error)
+    return going

@@ -1,0 +1,53 @@
+"""The demo, as `make demo` runs it: real prices, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Project
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Project]:
+    folder = tmp_path_factory.mktemp("demo")
+    return Project(folder).run("demo").stdout, Project(folder / "optaic-demo")
+
+
+def test_demo_refreshes_in_full_then_incrementally_then_finds_nothing_new(told: tuple[str, Project]) -> None:
+    text, demo = told
+    full, incremental, unchanged = reversed(demo.json("runs")["items"])
+    assert {run["status"] for run in (full, incremental, unchanged)} == {"completed"}
+    assert [run["version"] for run in (full, incremental, unchanged)] == [1, 2, None]
+    assert full["metrics"]["last_data_date"] == "2022-06-30"
+    assert incremental["metrics"]["last_data_date"] == "2022-12-28"
+    assert incremental["metrics"]["rows_inserted"] == 125 * 20
+    assert full["metrics"]["rows_inserted"] + incremental["metrics"]["rows_inserted"] == 8_313 * 20
+    assert unchanged["metrics"]["rows_inserted"] == 0
+    assert "nothing has changed" in text
+
+
+def test_demo_shows_what_to_type_and_a_look_back(told: tuple[str, Project]) -> None:
+    text, _ = told
+    for command in ("$ cd optaic-demo", "$ optaic apply", "$ optaic run prices", "$ optaic runs", "ledger.data("):
+        assert command in text
+    assert "2022-03-30" in text
+    assert "2022-03-31 2" not in text, "a price that is known two hours after the close is not known at the close"
+    assert "next: cd optaic-demo" in text
+
+
+def test_demo_leaves_a_project_in_order(told: tuple[str, Project]) -> None:
+    _, demo = told
+    assert demo.json("status")["items"][0]["status"] == "ready"
+    assert demo.json("doctor")["ok"]
+    assert "nothing to change" in demo.run("apply").stdout
+
+
+def test_demo_refuses_a_folder_that_has_something_in_it(told: tuple[str, Project], tmp_path: Path) -> None:
+    _, demo = told
+    refused = Project(demo.root.parent).run("demo", code=2)
+    assert "begins in a new folder" in refused.stderr
+    (tmp_path / "thesis.txt").write_text("mine")
+    Project(tmp_path).run("demo", ".", code=2)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

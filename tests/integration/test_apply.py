@@ -1,0 +1,257 @@
+"""Applying a project file, on both databases: idempotent, whole or not at all, and no other project's business."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from optaic.domain.freshness import evaluate
+from optaic.domain.status import Freshness
+from optaic.errors import CodeChangedError, ConflictError, InvalidInputError, NotFoundError
+from optaic.ledger import catalog, state
+from optaic.ledger.session import Database
+from optaic.ledger.tables import activities, instance_revisions, metadata
+from optaic.lifecycle.apply import Changes, apply
+from optaic.lifecycle.complete import complete
+from optaic.lifecycle.submit import Submission, submit
+from optaic.project import read_project
+from optaic.storage.objects import ObjectStore, open_store
+from tests.factories import claim_run, dataset_result, submit_run
+
+SOURCES = """
+def prices(ctx, start=None, *, n: int = 3):
+    ...
+
+def returns(ctx):
+    ...
+"""
+PRICES = "  prices: {kind: dataset, definition: 'sources:prices', params: {n: 5}}\n"
+RETURNS = "  returns: {kind: dataset, definition: 'sources:returns', inputs: {close: 'prices[close]'}}\n"
+
+
+@dataclass
+class Home:
+    """A project's folder with a ledger."""
+
+    root: Path
+    database: Database
+    store: ObjectStore
+
+    def apply(self, instances: str, *, project: str = "p", prune: bool = False, dry_run: bool = False) -> Changes:
+        path = self.root / "optaic.yaml"
+        path.write_text(f"project: {project}\ninstances:\n{instances}")
+        return apply(self.database, self.store, read_project(path), prune=prune, dry_run=dry_run)
+
+    def freshness(self, name: str) -> Freshness:
+        with self.database.read() as tx:
+            live, facts = state.load_facts(tx)
+        return evaluate(facts)[next(flow.id for flow in live if flow.instance == name)][0]
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Iterator[Home]:
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "sources.py").write_text(SOURCES)
+    database = Database(database_url)
+    yield Home(root=root, database=database, store=open_store(str(tmp_path / "objects")))
+    database.close()
+
+
+def actions(changes: Changes) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(item.action, item.instance, item.details) for item in changes.items]
+
+
+def rows(database: Database) -> dict[str, int]:
+    with database.read() as tx:
+        return {
+            name: tx.conn.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in metadata.tables.items()
+        }
+
+
+def test_applying_twice_changes_nothing_the_second_time(home: Home) -> None:
+    assert actions(home.apply(PRICES + RETURNS)) == [("created", "prices", ()), ("created", "returns", ())]
+    before = rows(home.database)
+    again = home.apply(PRICES + RETURNS)
+    assert again.is_empty
+    assert rows(home.database) == before
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(home: Home) -> None:
+    before = rows(home.database)
+    assert actions(home.apply(PRICES, dry_run=True)) == [("created", "prices", ())]
+    assert rows(home.database) == before
+    assert list(home.store.list()) == []
+
+
+def test_the_source_is_stored_once_for_each_state_of_it(home: Home) -> None:
+    home.apply(PRICES)
+    home.apply(PRICES)
+    first = [item.key for item in home.store.list()]
+    assert len(first) == 1
+    (home.root / "sources.py").write_text(SOURCES + "\n# more\n")
+    home.apply(PRICES)
+    assert len(list(home.store.list())) == 2
+
+
+def test_a_changed_config_is_a_new_revision_and_makes_the_flow_stale(home: Home) -> None:
+    home.apply(PRICES)
+    submit_run(home.database)
+    held = claim_run(home.database)
+    complete(home.database, held.run.id, 1, dataset_result(held))
+    assert home.freshness("prices") is Freshness.READY
+
+    assert actions(home.apply(PRICES.replace("n: 5", "n: 6"))) == [("updated", "prices", ("config",))]
+    assert home.freshness("prices") is Freshness.STALE
+    with home.database.read() as tx:
+        assert tx.conn.execute(select(func.count()).select_from(instance_revisions)).scalar_one() == 2
+    home.apply(PRICES)
+    assert home.freshness("prices") is Freshness.READY
+
+
+def test_a_changed_timeout_is_recorded_and_makes_nothing_stale(home: Home) -> None:
+    home.apply(PRICES)
+    submit_run(home.database)
+    held = claim_run(home.database)
+    complete(home.database, held.run.id, 1, dataset_result(held))
+    changed = PRICES.replace("kind: dataset", "kind: dataset, timeout: 11m")
+    assert actions(home.apply(changed)) == [("updated", "prices", ("config", "policies"))]
+    assert home.freshness("prices") is Freshness.READY
+    assert submit_run(home.database).timeout_seconds == 660
+
+
+def test_changed_code_makes_the_flow_stale_and_must_be_applied_before_it_runs(home: Home) -> None:
+    from optaic.flows.code import code_digest, locate
+
+    home.apply(PRICES)
+    (home.root / "sources.py").write_text(SOURCES.replace("...", "return 1"))
+    digest = code_digest(locate("sources:prices", home.root))
+    before = rows(home.database)
+    with pytest.raises(CodeChangedError) as refused:
+        submit(home.database, Submission(target="prices", code_digest=digest))
+    assert refused.value.next_step is not None
+    assert "optaic apply" in refused.value.next_step
+    assert rows(home.database) == before
+    assert actions(home.apply(PRICES)) == [("updated", "prices", ("code",))]
+    assert submit(home.database, Submission(target="prices", code_digest=digest)).status == "pending"
+
+
+def test_an_instance_that_left_the_file_is_kept_until_it_is_pruned_and_then_archived(home: Home) -> None:
+    home.apply(PRICES + RETURNS)
+    assert actions(home.apply(PRICES)) == [("unchanged", "prices", ()), ("kept", "returns", ())]
+    assert actions(home.apply(PRICES, prune=True)) == [("unchanged", "prices", ()), ("archived", "returns", ())]
+    with pytest.raises(NotFoundError), home.database.read() as tx:
+        catalog.find_flow(tx, "returns")
+    assert actions(home.apply(PRICES + RETURNS)) == [("unchanged", "prices", ()), ("created", "returns", ())]
+
+
+def test_what_others_read_is_not_archived(home: Home) -> None:
+    home.apply(PRICES)
+    home.apply(RETURNS, project="other")
+    with pytest.raises(ConflictError, match="returns read"):
+        home.apply("  x: {kind: dataset, definition: 'sources:returns'}\n", prune=True)
+
+
+def test_another_projects_instance_is_not_touched(home: Home) -> None:
+    home.apply(PRICES)
+    before = rows(home.database)
+    with pytest.raises(ConflictError, match=r"optaic\.yaml:3:3: another project"):
+        home.apply(PRICES, project="other")
+    assert rows(home.database) == before
+    changes = home.apply(RETURNS, project="other", prune=True)
+    assert actions(changes) == [("created", "returns", ())]
+    with home.database.read() as tx:
+        assert catalog.instance_names(tx) == ["prices", "returns"]
+
+
+def test_inputs_become_edges_and_follow_the_file(home: Home) -> None:
+    home.apply(PRICES + RETURNS)
+    with home.database.read() as tx:
+        (edge,) = catalog.all_inputs(tx)
+    assert (edge.role, edge.upstream_instance, edge.columns, edge.selector_text) == (
+        "close",
+        "prices",
+        ("close",),
+        "current",
+    )
+    changed = RETURNS.replace("prices[close]", "prices[close,volume]")
+    assert actions(home.apply(PRICES + changed))[1] == ("updated", "returns", ("config", "inputs"))
+    with home.database.read() as tx:
+        (edge,) = catalog.all_inputs(tx)
+    assert edge.columns == ("close", "volume")
+
+
+@pytest.mark.parametrize(
+    ("instances", "place", "problem"),
+    [
+        (PRICES.replace("sources:prices", "sources:price"), "optaic.yaml:3:", "did you mean 'prices'"),
+        (PRICES.replace("sources:prices", "source:prices"), "optaic.yaml:3:", "source"),
+        (PRICES.replace("n: 5", "m: 5"), "optaic.yaml:3:", "'m'"),
+        (PRICES.replace("n: 5", "n: five"), "optaic.yaml:3:", "five"),
+        (PRICES + RETURNS.replace("prices[close]", "price[close]"), "optaic.yaml:4:", "did you mean 'prices'"),
+        (PRICES + PRICES, "optaic.yaml:4:3", "prices"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_nothing_is_written(
+    home: Home, instances: str, place: str, problem: str
+) -> None:
+    before = rows(home.database)
+    with pytest.raises(InvalidInputError) as refused:
+        home.apply(instances)
+    assert place in refused.value.message
+    assert problem in refused.value.message
+    assert rows(home.database) == before
+
+
+def test_a_cycle_through_two_projects_is_refused(home: Home) -> None:
+    home.apply("  a: {kind: dataset, definition: 'sources:prices'}\n", project="one")
+    home.apply("  b: {kind: dataset, definition: 'sources:returns', inputs: {x: a}}\n", project="two")
+    with pytest.raises(InvalidInputError, match="cycle"):
+        home.apply("  a: {kind: dataset, definition: 'sources:prices', inputs: {y: b}}\n", project="one")
+
+
+def test_two_applies_that_together_make_a_cycle_do_not_both_succeed(home: Home, tmp_path: Path) -> None:
+    texts = {
+        "one": "  a: {kind: dataset, definition: 'sources:prices', inputs: {y: b}}\n",
+        "two": "  b: {kind: dataset, definition: 'sources:returns', inputs: {x: a}}\n",
+    }
+    projects = {}
+    for name, text in texts.items():
+        home.apply(text.split(", inputs")[0] + "}\n", project=name)
+        path = tmp_path / name / "optaic.yaml"
+        path.parent.mkdir()
+        (path.parent / "sources.py").write_text(SOURCES)
+        path.write_text(f"project: {name}\ninstances:\n{text}")
+        projects[name] = read_project(path)
+    barrier = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def go(name: str) -> None:
+        barrier.wait()
+        try:
+            apply(home.database, home.store, projects[name])
+        except InvalidInputError:
+            outcomes.append("refused")
+        else:
+            outcomes.append("applied")
+
+    threads = [threading.Thread(target=go, args=(name,)) for name in projects]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["applied", "refused"]
+
+
+def test_every_change_is_an_activity(home: Home) -> None:
+    home.apply(PRICES + RETURNS)
+    home.apply(PRICES.replace("n: 5", "n: 6"), prune=True)
+    with home.database.read() as tx:
+        verbs = tx.conn.execute(select(activities.c.verb).order_by(activities.c.at, activities.c.id)).scalars().all()
+    assert verbs == ["instance.created", "instance.created", "instance.updated", "instance.archived"]

@@ -1,0 +1,117 @@
+"""How many statements a step sends: a number that does not grow with the inputs, the list or the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from optaic.domain.freshness import evaluate
+from optaic.ledger import limits, search
+from optaic.ledger.session import Database
+from optaic.ledger.state import load_facts
+from optaic.lifecycle.claim import claim
+from optaic.lifecycle.complete import complete
+from optaic.lifecycle.rescue import rescue
+from optaic.view import load_details
+from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
+from tests.rows import counted
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+def count(database: Database, action: Callable[[], object]) -> int:
+    with counted(database) as seen:
+        action()
+    return len(seen)
+
+
+def refresh(database: Database, name: str) -> None:
+    held = claim_run(database, submit_run(database, name))
+    complete(database, held.run.id, 1, dataset_result(held))
+
+
+def add_reader(database: Database, name: str, width: int) -> None:
+    """Add a dataset that reads so many others, which have a version each."""
+    upstreams = [f"{name}_{number}" for number in range(width)]
+    for upstream in upstreams:
+        add_dataset(database, upstream)
+        refresh(database, upstream)
+    add_dataset(database, name, inputs={upstream: upstream for upstream in upstreams})
+
+
+def test_submit_and_claim_and_complete_do_not_count_their_inputs(database: Database) -> None:
+    counts: dict[int, tuple[int, ...]] = {}
+    for width in (1, 20):
+        name = f"reader{width}"
+        add_reader(database, name, width)
+        submitted = count(database, lambda name=name: submit_run(database, name))
+        with counted(database) as seen:
+            held = claim_run(database)
+        claimed = len(seen)
+        assert len(held.task.inputs) == width
+        result = dataset_result(held)
+        completed = count(database, lambda held=held, result=result: complete(database, held.run.id, 1, result))
+        counts[width] = (submitted, claimed, completed)
+    assert counts[1] == counts[20]
+    locks = int(database.engine.dialect.name == "postgresql")
+    assert counts[1] == (6, 16, 15 + locks)
+
+
+def test_a_submission_with_a_key_sends_two_more(database: Database) -> None:
+    add_dataset(database)
+    plain = count(database, lambda: submit_run(database))
+    assert count(database, lambda: submit_run(database, idempotency_key="k")) == plain + 2
+    assert count(database, lambda: submit_run(database, idempotency_key="k")) < plain
+
+
+def test_a_claim_that_finds_nothing_is_two_statements(database: Database) -> None:
+    assert count(database, lambda: claim(database, worker="w", lease=LEASE)) == 2
+
+
+def test_a_limit_costs_a_claim_two_statements(database: Database) -> None:
+    with database.write() as tx:
+        limits.set_limit(tx, "tenant", "*", 5)
+    assert count(database, lambda: claim(database, worker="w", lease=LEASE)) == 4
+
+
+def test_a_rescue_without_anything_lost_is_one_statement(database: Database) -> None:
+    assert count(database, lambda: rescue(database)) == 1
+
+
+def test_a_list_of_fifty_runs_is_five_statements(database: Database) -> None:
+    def list_runs() -> int:
+        with database.read() as tx:
+            return len(load_details(tx, search.search(tx, search.Search(limit=50))))
+
+    add_dataset(database)
+    refresh(database, "prices")
+    few = count(database, list_runs)
+    for seed in range(1, 60):
+        submit_run(database, seed=seed)
+    assert list_runs() == 50
+    assert count(database, list_runs) == few == 5
+
+
+def test_the_status_of_fifty_flows_is_five_statements(database: Database) -> None:
+    def status() -> int:
+        with database.read() as tx:
+            live, facts = load_facts(tx)
+        assert set(evaluate(facts)) == {flow.id for flow in live}
+        return len(live)
+
+    add_reader(database, "small", 1)
+    refresh(database, "small")
+    few = count(database, status)
+    add_reader(database, "large", 10)
+    for number in range(37):
+        add_dataset(database, f"other_{number}")
+    refresh(database, "large")
+    refresh(database, "large_3")
+    assert status() == 50
+    assert count(database, status) == few == 5

@@ -1,0 +1,102 @@
+"""Tracking: what a block reports is written once and in order, whatever way the block ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from optaic.bootstrap import open_runtime
+from optaic.client import Ledger
+from optaic.domain.lease import AttemptOutcome
+from optaic.domain.reason import Reason
+from optaic.errors import LeaseLostError, NoOutputError
+from optaic.ledger import attempts
+from optaic.lifecycle.complete import end_attempt
+from optaic.settings import Settings
+
+LOST = Reason(code="worker_lost", message="taken away", next_step="nothing")
+
+
+@pytest.fixture
+def ledger(database_url: str, tmp_path: Path) -> Iterator[Ledger]:
+    settings = Settings(project_root=tmp_path, database_url=database_url, storage_url=str(tmp_path / "objects"))
+    with Ledger(open_runtime(settings)) as opened:
+        yield opened
+
+
+def texts(ledger: Ledger, run_id: object) -> list[str]:
+    with ledger.runtime.database.read() as tx:
+        chunks = attempts.lines_after(tx, ledger.get(str(run_id)).id)
+    return [line["text"] for _, _, lines in chunks for line in lines]
+
+
+def test_points_that_were_flushed_and_points_of_the_end_keep_their_order(ledger: Ledger) -> None:
+    with ledger.track("idea") as run:
+        for step in range(5):
+            run.log_metric("loss", 1.0 / (step + 1), step)
+        run.log.info("half")
+        assert run._context is not None
+        run._context.flush()
+        for step in range(5, 10):
+            run.log_metric("loss", 1.0 / (step + 1), step)
+        run.log.info("whole")
+        run.progress(80, "nearly")
+    done = ledger.get(run.id)
+    with ledger.runtime.database.read() as tx:
+        assert [point.step for point in attempts.points(tx, run.id)] == list(range(10))
+    assert texts(ledger, run.id) == ["half", "whole"]
+    assert done.status == "completed"
+    assert done.metrics == {"loss": 0.1}
+
+
+def test_a_run_that_reports_little_is_two_transactions_that_write(ledger: Ledger) -> None:
+    commits: list[object] = []
+    event.listen(ledger.runtime.database.engine, "commit", commits.append)
+    with ledger.track("idea") as run:
+        run.log_metric("ic", 0.5)
+    with ledger.runtime.database.read() as tx:
+        assert len(attempts.points(tx, run.id)) == 1
+    # The rescue's look, the start, the end, and the look above.
+    assert len(commits) <= 4
+
+
+def test_a_block_that_left_nothing_keeps_its_lines(ledger: Ledger) -> None:
+    with pytest.raises(NoOutputError), ledger.track("idea") as run:
+        run.log.info("looked at everything, found nothing")
+    assert ledger.get(run.id).status == "failed"
+    assert texts(ledger, run.id) == ["looked at everything, found nothing"]
+
+
+def test_a_block_that_raises_keeps_its_metrics_and_its_traceback(ledger: Ledger) -> None:
+    tracked = ledger.track("idea")
+
+    def block() -> None:
+        with tracked as run:
+            run.log_metric("ic", 0.5)
+            raise ValueError("no luck")
+
+    with pytest.raises(ValueError, match="no luck"):
+        block()
+    failed = ledger.get(tracked.id)
+    assert (failed.status, failed.metrics) == ("failed", {"ic": 0.5})
+    assert "ValueError: no luck" in texts(ledger, tracked.id)[-1]
+
+
+def test_a_run_that_was_taken_away_is_told_before_it_writes_a_file(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    tracked = ledger.track("idea")
+
+    def block() -> None:
+        with tracked as run:
+            run.log_metric("ic", 0.5)
+            end_attempt(ledger.runtime.database, run.id, 1, LOST, outcome=AttemptOutcome.LOST)
+            with pytest.raises(LeaseLostError):
+                run.log_file("notes.txt", tmp_path / "notes.txt")
+
+    with pytest.raises(LeaseLostError):
+        block()
+    assert ledger.get(tracked.id).status == "failed"
+    assert list(ledger.runtime.store.list()) == []
