@@ -39,20 +39,24 @@ class Stop:
 
 @contextmanager
 def stopped_before(database: Database, fragment: str) -> Generator[Stop]:
-    """Let whoever uses this database object stop before the first statement with this text, in its open transaction."""
+    """Let whoever uses this database object stop before the first statement with this text, in its open transaction.
+
+    `COMMIT` stops before the first commit.
+    """
     stop = Stop()
 
     def hold(*facts: object) -> None:
-        if fragment in str(facts[2]) and not stop.reached.is_set():
+        if (fragment == "COMMIT" or fragment in str(facts[2])) and not stop.reached.is_set():
             stop.reached.set()
             assert stop.go.wait(PATIENCE)
 
-    event.listen(database.engine, "before_cursor_execute", hold)
+    moment = "commit" if fragment == "COMMIT" else "before_cursor_execute"
+    event.listen(database.engine, moment, hold)
     try:
         yield stop
     finally:
         stop.go.set()
-        event.remove(database.engine, "before_cursor_execute", hold)
+        event.remove(database.engine, moment, hold)
 
 
 def wait_until_blocked(database: Database, future: Future[T]) -> None:

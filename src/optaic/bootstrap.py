@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ class Runtime:
 
     settings: Settings
     database: Database
+    _rescued_at: float | None = None
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -38,6 +40,15 @@ class Runtime:
         from optaic.engines.process import ForkServer
 
         return ForkServer()
+
+    def rescue(self) -> None:
+        """Take back what dead workers hold, unless this was done within the last third of a lease."""
+        from optaic.lifecycle.rescue import rescue
+
+        now = time.monotonic()
+        if self._rescued_at is None or now - self._rescued_at > self.settings.lease_seconds / 3:
+            rescue(self.database)
+            self._rescued_at = now
 
     def close(self) -> None:
         """Close the database's connections, and end the process that starts runs."""

@@ -72,6 +72,7 @@ class Tracked:
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
         self._lost: LeaseLostError | None = None
+        self._sure_until = 0.0
 
     def __enter__(self) -> Self:
         """Record and claim the run.
@@ -85,12 +86,11 @@ class Tracked:
         """
         if self._claim is not None:
             raise ConflictError(f"run {self._claim.run.id} was tracked already; call track() again for a new run")
-        from optaic.lifecycle.rescue import rescue
-
-        database, settings = self._runtime.database, self._runtime.settings
-        rescue(database)
+        settings = self._runtime.settings
+        self._runtime.rescue()
+        self._sure_until = time.monotonic() + settings.lease_seconds
         self._claim = track(
-            database,
+            self._runtime.database,
             self._name,
             worker=worker_name(),
             lease=settings.lease,
@@ -281,9 +281,12 @@ class Tracked:
         return self._context
 
     def _check_held(self) -> None:
-        """Look whether the run is still held, before bytes are written for it that nobody would ever see."""
+        """Look whether the run is still held, before bytes are written for it that nobody would ever see.
+
+        While the lease that was renewed last cannot have expired, nobody can have taken the run, and nobody is asked.
+        """
         context, held = self._inside(), self._held()
-        if self._lost is None:
+        if self._lost is None and time.monotonic() > self._sure_until:
             try:
                 with self._runtime.database.read() as tx:
                     is_noted = runs.is_cancel_requested(tx, held.run.id, held.attempt)
@@ -314,6 +317,7 @@ class Tracked:
         with self._writing:
             if self._lost is not None:
                 raise self._lost
+            asked_at = time.monotonic()
             try:
                 with self._runtime.database.write() as tx:
                     hold = attempts.renew(tx, held.run.id, held.attempt, self._runtime.settings.lease)
@@ -322,6 +326,7 @@ class Tracked:
                 self._lost = error
                 raise
             self._position += max(len(report.points), 1)
+            self._sure_until = asked_at + self._runtime.settings.lease_seconds
         if hold.is_cancel_requested and self._context is not None:
             self._context.ask_cancel()
 

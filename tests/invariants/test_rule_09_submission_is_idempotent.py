@@ -95,7 +95,7 @@ def test_one_run_comes_of_many_submissions_at_once(database: Database) -> None:
 def test_the_second_waits_for_the_first(postgres_url: str, *, is_committed: bool) -> None:
     one, two = Database(postgres_url), Database(postgres_url)
     add_dataset(one)
-    with stopped_before(one, "ledger_now") as stop:  # all is written; it reads the run back, and commits
+    with stopped_before(one, "COMMIT") as stop:
         first = spawn(lambda: submit_run(one, idempotency_key="k"))
         stop.wait()
         second = spawn(lambda: submit_run(two, idempotency_key="k"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,10 +10,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, literal_column, select, update
-from sqlalchemy.sql.expression import Insert, Update
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.expression import Insert
 
-from optaic.domain.identifier import prefix_range
-from optaic.domain.kind import BY_RUN_TYPE, FlowKind, RunType
+from optaic.domain.identifier import new_id, prefix_range
+from optaic.domain.kind import BY_FLOW_KIND, BY_RUN_TYPE, FlowKind, RunType
 from optaic.domain.reason import Reason
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run, Transition
@@ -20,6 +22,7 @@ from optaic.domain.status import RunStatus, Standing
 from optaic.domain.text import check_text, clean_text
 from optaic.errors import IllegalTransitionError, InvalidInputError, LeaseLostError, NotFoundError
 from optaic.ledger import activities
+from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import EXTENSIONS, attempts, flows, instances, runs
@@ -31,6 +34,7 @@ _NAMES = (
     "cancel_requested_at progress_pct progress_note metrics_json "
 )
 _FIELDS = [runs.c[name] for name in _NAMES.split()]
+_RETURNED = [*_FIELDS, db_now().label("ledger_now")]
 
 
 MAX_REASON_LENGTH = 4_000
@@ -68,6 +72,18 @@ def select_runs() -> Select[Any]:
 
 def to_run(row: Row[Any]) -> Run:
     """Make a run of a row of `select_runs`."""
+    kind = FlowKind(row.flow_kind)
+    return _to_run(row, row.instance, kind, lease_expires_at=row.lease_expires_at, worker=row.worker)
+
+
+def _to_run(
+    row: Row[Any],
+    instance: str,
+    flow_kind: FlowKind,
+    *,
+    lease_expires_at: dt.datetime | None = None,
+    worker: str | None = None,
+) -> Run:
     reason = None
     if row.reason_code is not None:
         reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
@@ -75,9 +91,9 @@ def to_run(row: Row[Any]) -> Run:
         id=row.id,
         type=RunType(row.type),
         flow_id=row.flow_id,
-        flow_kind=FlowKind(row.flow_kind),
+        flow_kind=flow_kind,
         instance_id=row.instance_id,
-        instance=row.instance,
+        instance=instance,
         revision_id=row.revision_id,
         definition_version_id=row.definition_version_id,
         source_digest=row.source_digest,
@@ -106,51 +122,63 @@ def to_run(row: Row[Any]) -> Run:
         progress_pct=row.progress_pct,
         progress_note=row.progress_note,
         metrics=row.metrics_json or {},
-        lease_expires_at=row.lease_expires_at,
-        worker=row.worker,
+        lease_expires_at=lease_expires_at,
+        worker=worker,
         ledger_now=row.ledger_now,
     )
 
 
-def insert_run(tx: Transaction, values: Mapping[str, Any], *, extension: Mapping[str, Any] | None = None) -> None:
+def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
     """Record a run, `pending`, with its row in the extension table of its type and its activity.
 
     Parameters
     ----------
     tx
         An open transaction.
+    flow
+        What it will execute, with the config and code that it would run with now.
     values
-        Columns of `runs`, without the tenant, status and times.
-    extension
-        Columns of the extension table that are known at submission.
+        Columns of `runs`, without those that follow from the flow, the tenant, status and times.
     """
-    run_type = RunType(values["type"])
-    tx.conn.execute(
+    run_type, run_id = BY_FLOW_KIND[flow.kind].run_type, new_id()
+    row = tx.conn.execute(
         _insert_run(),
         {
             "tenant_id": tx.tenant_id,
+            "id": run_id,
+            "type": run_type,
+            "flow_id": flow.id,
+            "instance_id": flow.instance_id,
+            "revision_id": flow.revision_id,
+            "definition_version_id": flow.definition_version_id,
+            "source_digest": flow.source_digest,
+            "engine": flow.engine,
             "status": RunStatus.PENDING,
             "submitted_by": tx.actor_id,
             "correlation_id": tx.correlation_id,
             **values,
         },
-    )
-    tx.conn.execute(
-        insert(EXTENSIONS[run_type]).values(tenant_id=tx.tenant_id, run_id=values["id"], **(extension or {}))
-    )
+    ).one()
+    tx.conn.execute(_insert_extension(run_type), {"tenant_id": tx.tenant_id, "run_id": run_id})
     facts = {
-        "instance_id": str(values["instance_id"]),
-        "flow_id": str(values["flow_id"]),
+        "instance_id": str(flow.instance_id),
+        "flow_id": str(flow.id),
         "standing": values["standing"],
         "trigger": values["trigger"],
     }
-    activities.record(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", values["id"], facts)
+    activities.record(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", run_id, facts)
+    return _to_run(row, flow.instance, flow.kind)
 
 
 # Building a statement takes longer than sending it, so those of every run are built once.
 @cache
-def _insert_run() -> Insert:
-    return insert(runs).values(submitted_at=db_now(), available_at=db_now())
+def _insert_run() -> ReturningInsert[Any]:
+    return insert(runs).values(submitted_at=db_now(), available_at=db_now()).returning(*_RETURNED)
+
+
+@cache
+def _insert_extension(run_type: RunType) -> Insert:
+    return insert(EXTENSIONS[run_type])
 
 
 @cache
@@ -159,7 +187,7 @@ def _select_run() -> Select[Any]:
 
 
 @cache
-def _update_run(target: RunStatus) -> Update:
+def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
     settings: dict[str, Any] = {} if target is RunStatus.PENDING else {"ended_at": db_now()}
     if target is RunStatus.RUNNING:
         settings = {
@@ -177,6 +205,7 @@ def _update_run(target: RunStatus) -> Update:
             runs.c.attempt == bindparam("fence"),
         )
         .values(settings)
+        .returning(*_RETURNED)
     )
 
 
@@ -249,7 +278,7 @@ def change(
     payload: Mapping[str, Any] | None = None,
     values: Mapping[str, Any] | None = None,
     attempt_values: Mapping[str, Any] | None = None,
-) -> None:
+) -> Run:
     """Write a transition: the only place in the code that changes a run's status.
 
     The open attempt is ended first, under a condition on its own row (the holder's heartbeat writes that row too, so
@@ -269,6 +298,11 @@ def change(
         Further columns of `runs` to set.
     attempt_values
         Further columns of the attempt that ends.
+
+    Returns
+    -------
+    Run
+        The run after the change; of the attempt that it may have begun it knows nothing yet.
 
     Raises
     ------
@@ -293,8 +327,8 @@ def change(
     if transition.target is RunStatus.PENDING:
         # The wait differs from attempt to attempt.
         statement = statement.values(available_at=db_now(transition.wait.total_seconds()))
-    changed = tx.conn.execute(statement, settings | where)
-    if changed.rowcount != 1:
+    row = tx.conn.execute(statement, settings | where).one_or_none()
+    if row is None:
         raise IllegalTransitionError(run.id, get(tx, run.id).status, transition.target)
     attempt = transition.fence + (1 if transition.target is RunStatus.RUNNING else 0)
     facts: dict[str, Any] = {
@@ -306,6 +340,7 @@ def change(
     if reason is not None:
         facts |= {"reason_code": reason.code, "reason": reason.message}
     activities.record(tx, f"{run.slug}.{transition.verb}", run.id, facts | dict(payload or {}))
+    return _to_run(row, run.instance, run.flow_kind)
 
 
 def _clean(reason: Reason | None) -> Reason | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, literal_column, not_, select, update
+from sqlalchemy import ColumnElement, Select, and_, insert, literal_column, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
@@ -156,9 +156,9 @@ def _claim_one(
             runs.change(tx, run, transitions.refuse(run, missing))
             return _REFUSED
     attempt = run.attempt + 1
-    runs.change(tx, run, transitions.start(run), payload={"worker": worker})
+    started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
-    return Claim(run=run, attempt=attempt, task=_task(tx, run, flow, revision, attempt))
+    return Claim(run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt))
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:
@@ -298,11 +298,6 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             .where(pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == run.id)
             .values(base_version_id=flow.current_version_id)
         )
-    started_at = tx.conn.execute(
-        select(func.coalesce(runs_table.c.started_at, db_now())).where(
-            runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id
-        )
-    ).scalar_one()
     return Task(
         run_id=run.id,
         attempt=attempt,
@@ -317,7 +312,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
         as_of=run.as_of,
         mode=run.mode or _default_mode(tx, flow, revision),
         standing=run.standing,
-        started_at=started_at,
+        started_at=run.started_at or run.ledger_now,
         current=current,
         inputs=tuple(
             PinnedInput(

@@ -7,6 +7,7 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, insert, update
@@ -29,6 +30,8 @@ from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
 
 DEFAULT_KEY = ("date", "symbol")
+
+_SERIAL = re.compile(r"\d+\.parquet")
 
 
 def complete(
@@ -76,23 +79,19 @@ def complete(
         If the result refers to objects that this attempt cannot have written; likewise.
     """
     with database.write(actor_id=actor_id) as tx:
-        lock_graph(tx)
         run = runs.get(tx, run_id)
+        if run.standing is Standing.OFFICIAL and tx.is_postgresql:
+            lock_graph(tx)
+            run = runs.get(tx, run_id)
         transition = transitions.complete(run, attempt)
         _check_output(run, result)
         _check_references(tx.tenant_id, run, attempt, result)
-        if last_report is not None:
-            attempts.write_report(tx, run_id, attempt, last_report, position=position)
-        metrics = {**attempts.last_values(tx, run_id, attempt), **result.metrics}
-        seconds = (run.ledger_now - run.started_at).total_seconds() if run.started_at else None
-        if run.type is RunType.PIPELINE:
-            metrics["duration_seconds"] = seconds
+        metrics = _all_metrics(tx, run, result, last_report, position)
         payload: dict[str, Any] = {"metrics": _plain(metrics)}
-        version_id = None
         if run.standing is Standing.OFFICIAL:
             version_id = _publish(tx, run, result)
             payload["version_id"] = str(version_id) if version_id else None
-        runs.change(
+        completed = runs.change(
             tx,
             run,
             transition,
@@ -100,11 +99,13 @@ def complete(
             values={"metrics_json": _plain(metrics), "progress_pct": 100.0},
             attempt_values={"exit_code": exit_code},
         )
+        if last_report is not None:
+            attempts.write_report(tx, run_id, attempt, replace(last_report, progress=None), position=position)
         _write_metrics(tx, run_id, metrics)
         _write_extension(tx, run, metrics)
         _write_slices(tx, run_id, result)
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
-        return runs.get(tx, run_id)
+        return completed
 
 
 def end_attempt(
@@ -169,7 +170,7 @@ def end_attempt(
         if transition.target is not RunStatus.PENDING:
             metrics = attempts.last_values(tx, run_id, attempt)
             values["metrics_json"] = _plain(metrics)
-        runs.change(tx, run, transition, values=values, attempt_values={"exit_code": exit_code})
+        ended = runs.change(tx, run, transition, values=values, attempt_values={"exit_code": exit_code})
         _write_metrics(tx, run_id, metrics)
         if run.standing is Standing.OFFICIAL and transition.target is not RunStatus.CANCELLED:
             ended_ok = None if transition.outcome is AttemptOutcome.RELEASED else 0
@@ -179,7 +180,22 @@ def end_attempt(
                     .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == run.flow_id)
                     .values(last_attempt_run_id=run.id, last_attempt_ok=ended_ok)
                 )
-        return runs.get(tx, run_id)
+        return ended
+
+
+def _all_metrics(
+    tx: Transaction, run: Run, result: Result, last_report: Report | None, position: int
+) -> dict[str, Any]:
+    """Join what the attempt reported (the last value of each metric) and what its flow returned."""
+    metrics: dict[str, Any] = {}
+    if last_report is None or position:  # otherwise nothing was written before the last report
+        metrics |= attempts.last_values(tx, run.id, run.attempt)
+    if last_report is not None:
+        metrics |= {key: value for key, _, value, _ in last_report.points}
+    metrics |= result.metrics
+    if run.type is RunType.PIPELINE and run.started_at is not None:
+        metrics["duration_seconds"] = (run.ledger_now - run.started_at).total_seconds()
+    return metrics
 
 
 def _check_output(run: Run, result: Result) -> None:
@@ -196,10 +212,10 @@ def _check_output(run: Run, result: Result) -> None:
 def _check_references(tenant_id: int, run: Run, attempt: int, result: Result) -> None:
     """Refuse a result that refers to objects which this attempt cannot have written."""
     segments = {item.key for item in result.dataset.segments} if result.dataset else set[str]()
-    own = re.compile(re.escape(f"t{tenant_id}/datasets/{run.instance}/{run.id}-{attempt}-") + r"\d+\.parquet")
+    own = f"t{tenant_id}/datasets/{run.instance}/{run.id}-{attempt}-"
     names = [item.name for item in result.artifacts]
     prefix = attempt_prefix(tenant_id, run.id, attempt)
-    foreign = [key for key in segments if not own.fullmatch(key)]
+    foreign = [key for key in segments if not (key.startswith(own) and _SERIAL.fullmatch(key, len(own)))]
     for item in result.artifacts:
         is_shared = item.kind == "segment" and item.stored.key in segments
         if check_name(item.name) and item.stored.key != f"{prefix}/{item.name}" and not is_shared:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import BY_FLOW_KIND, FlowKind
+from optaic.domain.kind import FlowKind
 from optaic.domain.parameters import check_params
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run
@@ -153,18 +153,11 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
     )
     _check_code(flow, submission)
     gate(tx, flow)
-    run_id = new_id()
     timeout = submission.timeout_seconds or flow.policies.get("timeout_seconds")
-    runs.insert_run(
+    run = runs.insert_run(
         tx,
+        flow,
         {
-            "id": run_id,
-            "type": BY_FLOW_KIND[flow.kind].run_type,
-            "flow_id": flow.id,
-            "instance_id": flow.instance_id,
-            "revision_id": flow.revision_id,
-            "definition_version_id": flow.definition_version_id,
-            "source_digest": flow.source_digest,
             "standing": standing,
             "mode": submission.mode,
             "priority": submission.priority,
@@ -176,12 +169,11 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
             "seed": seed,
             "as_of": submission.as_of,
             "is_forced": int(submission.is_forced),
-            "engine": flow.engine,
         },
     )
     if submission.idempotency_key is not None and digest is not None:
-        remember(tx, submission.idempotency_key, digest, run_id)
-    return runs.get(tx, run_id)
+        remember(tx, submission.idempotency_key, digest, run.id)
+    return run
 
 
 def _check_words(submission: Submission) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from optaic.domain import run as transitions
 from optaic.domain.fingerprint import digest_of, fingerprint
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import FlowKind, InstanceKind, RunType
+from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.status import Standing
 from optaic.domain.text import check_text, check_texts
@@ -75,22 +75,19 @@ def track(
     with database.write(correlation_id=new_id()) as tx:
         flow = _experiment(tx, name)
         pins = _pins(tx, flow, inputs or {})
-        run_id = new_id()
-        runs.insert_run(
+        recorded = runs.insert_run(
             tx,
+            flow,
             {
-                "id": run_id,
-                "type": RunType.EXPERIMENT,
-                "flow_id": flow.id,
-                "instance_id": flow.instance_id,
-                "revision_id": flow.revision_id,
+                "definition_version_id": None,
+                "source_digest": None,
+                "engine": "inline",
                 "standing": Standing.TRIAL,
                 "retry_policy": RetryPolicy(max_attempts=1).to_json(),
                 "trigger": "track",
                 "params": dict(params or {}),
                 "seed": seed,
                 "as_of": as_of,
-                "engine": "inline",
                 "fingerprint": fingerprint(
                     code_digest=None,
                     config_digest=None,
@@ -101,13 +98,12 @@ def track(
                 ),
             },
         )
-        insert_pins(tx, run_id, pins, as_of)
-        run = runs.get(tx, run_id)
-        runs.change(tx, run, transitions.start(run), payload={"worker": worker})
-        attempts.open_attempt(tx, run_id, 1, worker, lease)
+        insert_pins(tx, recorded.id, pins, as_of)
+        run = runs.change(tx, recorded, transitions.start(recorded), payload={"worker": worker})
+        attempts.open_attempt(tx, run.id, 1, worker, lease)
         loaded = versions.get_datasets(tx, {version_id for _, version_id in pins})
         task = Task(
-            run_id=run_id,
+            run_id=run.id,
             attempt=1,
             tenant_id=tx.tenant_id,
             instance=name,
