@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Insert, Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from optaic.domain.lease import AttemptOutcome
 from optaic.domain.text import clean_text
 from optaic.errors import LeaseLostError
 from optaic.ledger.columns import db_now
@@ -218,6 +219,19 @@ def lines_after(
         .order_by(log_chunks.c.attempt, log_chunks.c.position)
     )
     return [(row.attempt, row.position, row.lines) for row in rows]
+
+
+def count(tx: Transaction, run_id: uuid.UUID) -> int:
+    """Count the attempts of a run that count against its retry policy: all but the released ones."""
+    return tx.conn.execute(
+        select(func.count())
+        .select_from(attempts)
+        .where(
+            attempts.c.tenant_id == tx.tenant_id,
+            attempts.c.run_id == run_id,
+            attempts.c.outcome.is_distinct_from(AttemptOutcome.RELEASED),
+        )
+    ).scalar_one()
 
 
 def history(tx: Transaction, run_id: uuid.UUID) -> list[Row[Any]]:

@@ -380,19 +380,6 @@ def _end_attempt(tx: Transaction, run: Run, transition: Transition, attempt_valu
         raise LeaseLostError(run.id, transition.fence, why)
 
 
-def counted_attempts(tx: Transaction, run_id: uuid.UUID) -> int:
-    """Count the attempts of a run that count against its retry policy: all but the released ones."""
-    return tx.conn.execute(
-        select(func.count())
-        .select_from(attempts)
-        .where(
-            attempts.c.tenant_id == tx.tenant_id,
-            attempts.c.run_id == run_id,
-            attempts.c.outcome.is_distinct_from("released"),
-        )
-    ).scalar_one()
-
-
 def many(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Run]:
     """Read some runs in one statement; those that this tenant does not have are missing."""
     if not ids:

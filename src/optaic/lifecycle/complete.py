@@ -162,7 +162,7 @@ def end_attempt(
             reason,
             outcome=outcome,
             is_repeatable=is_repeatable,
-            counted_attempts=runs.counted_attempts(tx, run_id),
+            counted_attempts=attempts.count(tx, run_id),
             only_if_lost=only_if_lost,
         )
         values: dict[str, Any] = {}
