@@ -22,7 +22,7 @@ from optaic.errors import ConflictError, InvalidInputError, LeaseLostError, Ledg
 from optaic.flows.context import RunContext
 from optaic.flows.report import Batch, instant
 from optaic.flows.task import Result
-from optaic.ledger import attempts, runs
+from optaic.ledger import attempts
 from optaic.ledger.attempts import Report
 from optaic.lifecycle.claim import Claim
 from optaic.lifecycle.complete import complete, end_attempt
@@ -289,7 +289,7 @@ class Tracked:
         if self._lost is None and time.monotonic() > self._sure_until:
             try:
                 with self._runtime.database.read() as tx:
-                    is_noted = runs.is_cancel_requested(tx, held.run.id, held.attempt)
+                    is_noted = attempts.is_cancel_requested(tx, held.run.id, held.attempt)
             except LeaseLostError as error:
                 self._lost = error
             else:

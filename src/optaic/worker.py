@@ -64,7 +64,8 @@ def work(
     slots
         How many runs at once.
     shutdown
-        When set, nothing more is claimed, running work has its grace and is then released.
+        When set, nothing more is claimed, running work has its grace and is then released. It is looked at, never
+        waited for: a signal handler may set it, and would wait forever for the lock that a wait in its thread holds.
     until_idle
         Return when nothing is running, nothing can be claimed, and no next attempt is due within `SOON`.
     on_event
@@ -97,14 +98,14 @@ def work(
                 if len(running) < slots and has_work(database):
                     held = claim(database, worker=name, lease=settings.lease)
             except LedgerError:
-                stop.wait(1.0)  # the database is away; the leases decide what happens meanwhile
+                time.sleep(1.0)  # the database is away; the leases decide what happens meanwhile
             if held is not None:
                 served += 1
                 running.add(pool.submit(serve, held))
             elif until_idle and not running and not has_work(database) and not _has_work_soon(database):
                 break
             else:
-                running = _settle(running, settings.poll_seconds, stop)
+                running = _settle(running, settings.poll_seconds)
     return served
 
 
@@ -147,10 +148,10 @@ class _Upkeep:
                 pass
 
 
-def _settle(running: set[Future[None]], seconds: float, stop: threading.Event) -> set[Future[None]]:
+def _settle(running: set[Future[None]], seconds: float) -> set[Future[None]]:
     """Wait until a run ends or the time is over; give those that still run."""
     if not running:
-        stop.wait(seconds)
+        time.sleep(seconds)
         return running
     done, going = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
     for future in done:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from optaic.engines.process import ForkServer
 from optaic.ledger import attempts
+from optaic.lifecycle.claim import has_work
 from optaic.worker import work
 from tests.processes import is_alive, until
 from tests.projects import Project, end_process, open_project
@@ -194,6 +196,54 @@ def test_a_worker_is_ready_before_it_claims(project: Project) -> None:
     with worker_process(project, OPTAIC_LEASE_SECONDS="1"):
         project.reached(run, "completed")
     assert run.record.attempt == 1
+
+
+class Unwaited(threading.Event):
+    """A shutdown that nobody may wait for: a signal that comes meanwhile could not set it."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        raise AssertionError(f"somebody waited {timeout} s for the shutdown")
+
+
+def test_a_worker_never_waits_for_what_a_signal_handler_sets(project: Project, server: ForkServer) -> None:
+    # The handler runs in the thread that serves. Inside a wait that thread holds the event's lock, and `set` needs it.
+    project.declare("prices")
+    shutdown = Unwaited()
+    with ThreadPoolExecutor() as pool:
+        serving = pool.submit(work, project.database, server, project.settings, shutdown=shutdown)
+        project.reached(project.ledger.submit("prices"), "completed")
+        until(lambda: not has_work(project.database))
+        time.sleep(3 * project.settings.poll_seconds)  # idle, for some polls
+        shutdown.set()
+        assert serving.result(30.0) == 1
+
+
+SIGNALLED = """
+import os, signal, sys, threading, types
+import optaic.cli.worker
+from optaic.cli.app import main
+
+class Event(threading.Event):
+    def set(self):
+        with self._cond:  # as the real one does
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # it is delivered here
+                pass
+        super().set()
+
+optaic.cli.worker.threading = types.SimpleNamespace(Event=Event)
+main(["worker"])
+"""
+
+
+def test_a_second_signal_ends_a_worker_also_while_the_first_is_being_noted(project: Project) -> None:
+    worker = project.start_script(SIGNALLED)
+    try:
+        until(lambda: f"worker {worker.pid} serves" in project.output(), 30.0)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30.0) == 1
+    finally:
+        end_process(worker)
 
 
 def test_a_run_that_waits_for_its_next_attempt_is_not_claimed_early(project: Project, server: ForkServer) -> None:

@@ -138,7 +138,7 @@ def test_by_id_nothing_of_another_tenant_is_found(theirs: Database, ours: Databa
             assert not attempts.points(tx, run_id)
             assert not attempts.lines_after(tx, run_id)
             assert not attempts.last_values(tx, run_id, 1)
-            assert runs.counted_attempts(tx, run_id) == 0
+            assert attempts.count(tx, run_id) == 0
             for look in (lambda x=run_id: runs.get(tx, x), lambda x=run_id: runs.find(tx, str(x)[:30])):
                 with pytest.raises(NotFoundError):
                     look()

@@ -31,9 +31,12 @@ def worker_command(*, slots: int, until_idle: bool) -> None:
     from optaic.worker import work
 
     shutdown = threading.Event()
+    signals = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        if shutdown.is_set():
+        nonlocal signals
+        signals += 1
+        if signals > 1:
             # The leases of what still runs expire, and the next worker takes it up.
             os._exit(1)
         shutdown.set()

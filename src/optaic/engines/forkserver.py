@@ -143,7 +143,9 @@ class _Server:
     def _become_guardian(self, mark: str, control: int, channel: int, output: int, document: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in (self._woken, self._wake, *self._guardians.values(), *self._lost):
+        # Among them those of requests that arrived together with this one: kept here, they would keep open what must
+        # be seen to close when another run's guardian dies.
+        for descriptor in (self._woken, self._wake, *self._guardians.values(), *self._lost, *self._descriptors):
             os.close(descriptor)
         self._connection.close()
 

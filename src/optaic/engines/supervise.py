@@ -176,7 +176,7 @@ class _Supervision:
                 self._renewed_at = now
             else:
                 with self._database.read() as tx:
-                    is_noted = runs.is_cancel_requested(tx, self._claim.run.id, self._claim.attempt)
+                    is_noted = attempts.is_cancel_requested(tx, self._claim.run.id, self._claim.attempt)
         except LeaseLostError:
             self._stop = Stop.LEASE_LOST
         except LedgerError:

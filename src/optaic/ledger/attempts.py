@@ -13,6 +13,7 @@ from sqlalchemy import Insert, Row, Select, bindparam, func, insert, select, upd
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from optaic.domain.lease import AttemptOutcome
+from optaic.domain.status import RunStatus
 from optaic.domain.text import clean_text
 from optaic.errors import LeaseLostError
 from optaic.ledger.columns import db_now
@@ -127,6 +128,24 @@ def renew(tx: Transaction, run_id: uuid.UUID, attempt: int, lease: dt.timedelta)
     if row is None:
         raise LeaseLostError(run_id, attempt, "the attempt has ended")
     return Hold(lease_expires_at=row.lease_expires_at, is_cancel_requested=row.cancel_requested_at is not None)
+
+
+def is_cancel_requested(tx: Transaction, run_id: uuid.UUID, attempt: int) -> bool:
+    """Whether a principal asked a held run to stop.
+
+    Raises
+    ------
+    LeaseLostError
+        If the attempt does not hold the run any more.
+    """
+    row = tx.conn.execute(
+        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested_at).where(
+            runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id
+        )
+    ).one_or_none()
+    if row is None or row.status != RunStatus.RUNNING or row.attempt != attempt:
+        raise LeaseLostError(run_id, attempt, "another attempt has it, or it has ended")
+    return row.cancel_requested_at is not None
 
 
 def write_report(tx: Transaction, run_id: uuid.UUID, attempt: int, report: Report, *, position: int) -> None:

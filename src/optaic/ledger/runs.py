@@ -386,21 +386,3 @@ def many(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Run]:
         return []
     query = select_runs().where(runs.c.tenant_id == tx.tenant_id, runs.c.id.in_(ids))
     return [to_run(row) for row in tx.conn.execute(query)]
-
-
-def is_cancel_requested(tx: Transaction, run_id: uuid.UUID, attempt: int) -> bool:
-    """Whether a principal asked a held run to stop.
-
-    Raises
-    ------
-    LeaseLostError
-        If the attempt does not hold the run any more.
-    """
-    row = tx.conn.execute(
-        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested_at).where(
-            runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id
-        )
-    ).one_or_none()
-    if row is None or row.status != RunStatus.RUNNING or row.attempt != attempt:
-        raise LeaseLostError(run_id, attempt, "another attempt has it, or it has ended")
-    return row.cancel_requested_at is not None
