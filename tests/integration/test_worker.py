@@ -7,7 +7,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 
 from optaic.engines.process import ForkServer
 from optaic.ledger import attempts
-from optaic.lifecycle.claim import has_work
 from optaic.worker import work
 from tests.processes import is_alive, until
 from tests.projects import Project, end_process, open_project
@@ -207,15 +205,10 @@ class Unwaited(threading.Event):
 
 def test_a_worker_never_waits_for_what_a_signal_handler_sets(project: Project, server: ForkServer) -> None:
     # The handler runs in the thread that serves. Inside a wait that thread holds the event's lock, and `set` needs it.
-    project.declare("prices")
-    shutdown = Unwaited()
-    with ThreadPoolExecutor() as pool:
-        serving = pool.submit(work, project.database, server, project.settings, shutdown=shutdown)
-        project.reached(project.ledger.submit("prices"), "completed")
-        until(lambda: not has_work(project.database))
-        time.sleep(3 * project.settings.poll_seconds)  # idle, for some polls
-        shutdown.set()
-        assert serving.result(30.0) == 1
+    project.declare(never_answers={"retry": "{max_attempts: 2, backoff: 2s}"})
+    project.ledger.submit("never_answers")
+    # Between the two attempts there is nothing to do.
+    assert work(project.database, server, project.settings, until_idle=True, shutdown=Unwaited()) == 2
 
 
 SIGNALLED = """
