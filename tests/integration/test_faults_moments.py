@@ -81,16 +81,17 @@ class Siege:
     def hire(self) -> subprocess.Popen[str]:
         return self.project.start("worker", "-n", "4")
 
-    def feed_soon(self) -> None:
-        """Feed as soon as the database answers; connections of before are found dead when they are used."""
-        until(self.is_fed, 10.0)
+    def feed_until(self, in_flight: int, seconds: float) -> None:
+        """Feed until so many are in flight at once, whether the database answers already or not yet."""
 
-    def is_fed(self) -> bool:
-        try:
-            self.feed()
-        except LedgerError:
-            return False
-        return True
+        def is_fed() -> bool:
+            try:
+                self.feed()
+                return self.in_flight() >= in_flight
+            except LedgerError:
+                return False
+
+        until(is_fed, seconds)
 
     def feed(self) -> None:
         """Keep enough runs waiting; two in three are official."""
@@ -241,8 +242,7 @@ def test_at_whatever_moment_something_is_killed_the_ledger_is_whole_and_every_ru
         siege = Siege(project, random.Random(seed))
         started = time.monotonic()
         try:
-            siege.feed()
-            until(lambda: siege.in_flight() > 0, 60.0)
+            siege.feed_until(1, 60.0)
             with siege.striking_beside(random.Random(f"{seed}-beside")):
                 while siege.moments + siege.moments_beside < MOMENTS:
                     siege.feed()
@@ -268,15 +268,14 @@ def test_at_whatever_moment_postgresql_is_killed_the_ledger_is_whole_and_the_wor
         siege = Siege(project, chance)
         try:
             for _ in range(max(MOMENTS // 25, 2)):
-                siege.feed_soon()
-                until(lambda: siege.in_flight() >= 4, 60.0)
+                siege.feed_until(4, 60.0)
                 time.sleep(chance.uniform(0.0, 0.4))  # the moment
                 siege.moments += siege.in_flight()
                 private_postgres.kill9()
                 time.sleep(chance.uniform(0.0, 1.5 * LEASE))  # for shorter and for longer than a lease
                 private_postgres.restart()
                 assert [worker.poll() for worker in siege.workers] == [None, None], project.output()[-3000:]
-                siege.feed_soon()
+                siege.feed_until(0, 10.0)
             siege.calm()
         finally:
             siege.close()
