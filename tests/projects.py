@@ -225,7 +225,8 @@ class Project:
         try:
             until(path.exists, 30.0)
         except AssertionError:
-            raise AssertionError(f"no source said {name}; {self.ledger.runs()}; {self.output()}") from None
+            told = [(run, self.attempts(run.id)) for run in self.ledger.runs()]
+            raise AssertionError(f"no source said {name}; {told}; {self.output()}") from None
         return path.read_text()
 
     def execute(self, server: ForkServer, target: str, **request: Any) -> RunHandle:

@@ -31,6 +31,14 @@ def project(tmp_path: Path, database_url: str) -> Iterator[Project]:
         check_whole(project.database, project.store)
 
 
+@pytest.fixture
+def unhurried(tmp_path: Path, database_url: str) -> Iterator[Project]:
+    """A project whose leases outlast any delay: where no worker dies, none may be lost on a busy machine either."""
+    with open_project(tmp_path / "project", database_url, lease_seconds=60) as project:
+        yield project
+        check_whole(project.database, project.store)
+
+
 @contextmanager
 def standby(project: Project, slots: int = 4) -> Generator[None]:
     """Have a worker in this process."""
@@ -100,8 +108,9 @@ def test_a_worker_that_is_killed_between_claim_and_first_heartbeat_loses_nothing
 
 @pytest.mark.parametrize("victim", ["runners", "guardians"])
 def test_a_killed_runner_or_guardian_ends_the_attempt_at_once_and_the_worker_goes_on(
-    project: Project, victim: str
+    unhurried: Project, victim: str
 ) -> None:
+    project = unhurried
     (run,) = submit_waiting(project, 1)
     with standby(project):
         (pid,) = pids_of(project, 1)
@@ -115,7 +124,8 @@ def test_a_killed_runner_or_guardian_ends_the_attempt_at_once_and_the_worker_goe
     assert project.attempts(run.id) == [(1, "failed", "process_died"), (2, "completed", None)]
 
 
-def test_a_killed_fork_server_harms_no_run(project: Project) -> None:
+def test_a_killed_fork_server_harms_no_run(unhurried: Project) -> None:
+    project = unhurried
     handles = submit_waiting(project, 2)
     with standby(project):
         pids_of(project, 2)
