@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.postgres import PostgresServer
-from tests.processes import until
+from tests.processes import is_alive, until
 from tests.projects import Project, end_process, open_project
 from tests.whole import check_whole
 
@@ -76,6 +79,29 @@ def test_a_second_ctrl_c_leaves_when_the_run_is_stopped(tmp_path: Path, database
         finally:
             end_process(lone)
         assert run.refresh().status == "cancelled"
+
+
+def has_left(program: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Tell whether a program has ended; else send it a signal, and leave it a moment."""
+    if program.poll() is None:
+        program.send_signal(number)
+        time.sleep(0.3)  # signals that come together are one, as keys that nobody can press so fast
+    return program.poll() is not None
+
+
+def test_one_more_ctrl_c_leaves_also_when_the_database_does_not_answer(tmp_path: Path, postgres_url: str) -> None:
+    with open_project(tmp_path / "project", postgres_url) as project:
+        project.declare("waits")
+        lone = project.start("run", "waits")
+        try:
+            pid = int(project.wait_for("waiting-x-1").split()[0])
+            with project.database.write() as tx:
+                tx.conn.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
+                until(lambda: has_left(lone, signal.SIGINT), 30.0)
+            assert lone.returncode == 1
+        finally:
+            end_process(lone)
+        until(lambda: not is_alive(pid), 5.0)
 
 
 def test_a_lone_run_outlasts_a_restart_of_postgresql(tmp_path: Path, private_postgres: PostgresServer) -> None:
