@@ -11,7 +11,7 @@
     │   ├── LeaseLostError            the attempt no longer holds its run
     │   ├── IdempotencyMismatchError  the same key was used for another request
     │   └── CodeChangedError          the code is not the code that was applied
-    ├── UpstreamNotReadyError         an upstream has nothing that could be read
+    ├── UpstreamNotReadyError         an upstream is not ready, or has nothing that could be read
     ├── LedgerError                   the database cannot be reached, or its schema is another version's
     ├── StorageError                  the object store failed
     │   ├── ObjectExistsError         a key is never overwritten
@@ -30,6 +30,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -138,9 +139,18 @@ class CodeChangedError(ConflictError):
 
 
 class UpstreamNotReadyError(OptaicError):
-    """An upstream of the target has nothing that could be read."""
+    """An upstream of the target has nothing that could be read, or is not ready.
+
+    `blockers` has one item for each such upstream: its `target`, `freshness` and `causes`, as JSON.
+    """
 
     code = "upstream_not_ready"
+
+    def __init__(
+        self, message: str, *, next_step: str | None = None, blockers: Sequence[Mapping[str, object]] = ()
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.blockers = list(blockers)
 
 
 class LedgerError(OptaicError):

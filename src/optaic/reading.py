@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select
 
 from optaic.bootstrap import Runtime
-from optaic.domain.freshness import evaluate
 from optaic.domain.kind import FlowKind
 from optaic.domain.known import calendar_of
 from optaic.domain.status import Activity, Health, overlay
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError
-from optaic.ledger import catalog, runs, search, state, versions
+from optaic.ledger import catalog, freshness, runs, search, versions
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import run_metrics
 from optaic.ledger.tables import runs as runs_table
@@ -133,21 +132,21 @@ def flow_statuses(runtime: Runtime) -> list[dict[str, Any]]:
     last_run`; `error` is the reason of the last official attempt if that failed, as a sentence, else None.
     """
     with runtime.database.read() as tx:
-        live, facts = state.load_facts(tx)
+        live = catalog.live_flows(tx)
+        _, decided = freshness.all_states(tx)
         running = {run.flow_id: run for run in _running_official(tx)}
         last = search.last_run_ids(tx)
         failed = [flow.last_attempt_run_id for flow in live if flow.last_attempt_ok is False]
         failures = {run.id: run for run in runs.many(tx, [run_id for run_id in failed if run_id is not None])}
         numbers = versions.numbers(tx, [flow.current_version_id for flow in live if flow.current_version_id])
-    decided = evaluate(facts)
     items: list[dict[str, Any]] = []
     for flow in live:
         if flow.engine == "inline":
             continue  # a tracked loop has trials only: there is nothing that could be ready or stale
-        freshness, causes = decided[flow.id]
+        state = decided[flow.id]
         is_running = flow.id in running and not running[flow.id].is_lost
         status = overlay(
-            freshness,
+            state.freshness,
             Activity.RUNNING if is_running else Activity.IDLE,
             Health.ERROR if flow.last_attempt_ok is False else Health.OK,
         )
@@ -158,13 +157,11 @@ def flow_statuses(runtime: Runtime) -> list[dict[str, Any]]:
                 "instance": flow.instance,
                 "flow_kind": flow.kind,
                 "status": status,
-                "freshness": freshness,
+                "freshness": state.freshness,
                 "version": numbers.get(flow.current_version_id) if flow.current_version_id else None,
                 "last_data_date": _iso(flow.last_data_date),
-                "expected_date": None,
-                "causes": [
-                    {"kind": cause.kind, "detail": cause.detail, "upstream": cause.upstream} for cause in causes
-                ],
+                "expected_date": _iso(flow.expected_date),
+                "causes": [cause.to_json() for cause in state.causes],
                 "error": None if failure is None or failure.reason is None else failure.reason.message,
                 "last_run": None if run is None else str(run),
             }

@@ -55,6 +55,7 @@ class Flow:
     last_attempt_run_id: uuid.UUID | None
     last_attempt_ok: bool | None
     last_data_date: dt.date | None
+    expected_date: dt.date | None
     engine: str
     archived_at: dt.datetime | None
 
@@ -170,6 +171,7 @@ def _to_flow(row: Row[Any]) -> Flow:
         last_attempt_run_id=row.last_attempt_run_id,
         last_attempt_ok=None if row.last_attempt_ok is None else bool(row.last_attempt_ok),
         last_data_date=row.last_data_date,
+        expected_date=row.expected_date,
         engine=row.engine,
         archived_at=row.archived_at,
     )

@@ -7,13 +7,16 @@ tenant cannot refer to a row of another, whatever the code above does.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import json
+import uuid
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Float,
     ForeignKeyConstraint,
@@ -22,9 +25,14 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Uuid,
+    any_,
+    bindparam,
+    func,
     literal,
+    select,
+    type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -128,6 +136,14 @@ def _now_on_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str
 Id = Uuid()
 Instant = UtcDateTime()
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def among(column: ColumnElement[Any], ids: Collection[uuid.UUID], *, is_postgresql: bool) -> ColumnElement[bool]:
+    """Give the condition that a column is one of some ids, as one parameter however many they are."""
+    if is_postgresql:
+        return column == any_(bindparam(None, list(ids), type_=ARRAY(Id)))
+    table = func.json_each(json.dumps([one.hex for one in ids])).table_valued("value")
+    return column.in_(select(type_coerce(table.c.value, Id)))
 
 
 def column(name: str, kind: Any, comment: str, *, null: bool = False, **kw: Any) -> Column[Any]:

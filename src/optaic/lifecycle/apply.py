@@ -20,6 +20,7 @@ from optaic.flows.source import SourceSnapshot, source_snapshot
 from optaic.ledger import activities, catalog, declaration
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.session import Database, Transaction, lock_graph
+from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
 
 if TYPE_CHECKING:
@@ -193,6 +194,12 @@ def _apply(
     declared = {item.spec.name for item in prepared}
     gone = [flow for flow in before.values() if flow.project_id == project_id and flow.instance not in declared]
     items += [_leave(tx, flow, gone, prune=prune) for flow in sorted(gone, key=lambda flow: flow.instance)]
+    touched = {name for name, details in made.items() if details}
+    propagate(
+        tx,
+        [flow.id for flow in live.values() if flow.instance in touched],
+        cause={"kind": "apply", "project": project.name, "source_digest": source_digest},
+    )
     declaration.touch_project(tx, project_id, applied_digest=project.digest, source_digest=source_digest)
     return Changes(project=project.name, items=tuple(items))
 

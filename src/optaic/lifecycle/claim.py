@@ -8,19 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, insert, literal_column, not_, select, update
+from sqlalchemy import ColumnElement, Select, and_, literal_column, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
-from optaic.domain.fingerprint import fingerprint
 from optaic.domain.kind import FlowKind, RunType
 from optaic.domain.principal import SYSTEM_ID
-from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
 from optaic.domain.status import Standing
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import attempts, catalog, limits, runs, search, versions
-from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import (
@@ -28,11 +26,9 @@ from optaic.ledger.tables import (
     definitions,
     instance_revisions,
     pipeline_runs,
-    run_inputs,
-    version_stages,
 )
 from optaic.ledger.tables import runs as runs_table
-from optaic.ledger.tables import versions as versions_table
+from optaic.lifecycle import pins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +147,9 @@ def _claim_one(
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
     if run.attempt == 0:
-        missing = _pin(tx, run, flow, revision)
-        if missing is not None:
-            runs.change(tx, run, transitions.refuse(run, missing))
+        refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
+        if refusal is not None:
+            runs.change(tx, run, transitions.refuse(run, refusal))
             return _REFUSED
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
@@ -207,85 +203,9 @@ def _revision(tx: Transaction, run: Run) -> _Revision:
     )
 
 
-def _pin(tx: Transaction, run: Run, flow: Flow, revision: _Revision) -> Reason | None:
-    """Pin the run's inputs and its fingerprint; give the reason if one cannot be pinned."""
-    inputs = catalog.inputs_of(tx, [flow.id])
-    pins: list[tuple[FlowInput, uuid.UUID]] = []
-    for item in inputs:
-        version_id = pinned_version(tx, item)
-        if version_id is None:
-            return Reason(
-                code=ReasonCode.UPSTREAM_NOT_READY,
-                message=f"{flow.instance} reads {item.selector_text} of {item.upstream_instance}: there is none",
-                next_step=f"optaic run {item.upstream_instance}, then: optaic retry {run.id}",
-            )
-        pins.append((item, version_id))
-    insert_pins(tx, run.id, pins, run.as_of)
-    computed = fingerprint(
-        code_digest=revision.code_digest,
-        config_digest=revision.config_digest,
-        params=run.params,
-        seed=run.seed,
-        inputs={item.role: version_id for item, version_id in pins},
-        as_of=run.as_of,
-    )
-    tx.conn.execute(
-        update(runs_table)
-        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id)
-        .values(fingerprint=computed)
-    )
-    return None
-
-
-def pinned_version(tx: Transaction, item: FlowInput) -> uuid.UUID | None:
-    """Resolve the selector of an edge to a version, now; None if there is none."""
-    match item.selector:
-        case "version":
-            query = select(versions_table.c.id).where(
-                versions_table.c.tenant_id == tx.tenant_id,
-                versions_table.c.flow_id == item.upstream_flow_id,
-                versions_table.c.number == item.selector_version,
-            )
-            return tx.conn.execute(query).scalar_one_or_none()
-        case "stage":
-            query = select(version_stages.c.version_id).where(
-                version_stages.c.tenant_id == tx.tenant_id,
-                version_stages.c.flow_id == item.upstream_flow_id,
-                version_stages.c.stage == item.selector_stage,
-                version_stages.c.ended_at.is_(None),
-            )
-            return tx.conn.execute(query.order_by(version_stages.c.set_at.desc()).limit(1)).scalar_one_or_none()
-        case _:
-            return item.upstream_version_id
-
-
-def insert_pins(
-    tx: Transaction, run_id: uuid.UUID, pins: Sequence[tuple[FlowInput, uuid.UUID]], as_of: dt.datetime | None
-) -> None:
-    """Record which versions a run reads."""
-    if not pins:
-        return
-    tx.conn.execute(
-        insert(run_inputs).values(pinned_at=db_now()),
-        [
-            {
-                "tenant_id": tx.tenant_id,
-                "run_id": run_id,
-                "role": item.role,
-                "upstream_flow_id": item.upstream_flow_id,
-                "version_id": version_id,
-                "selector": item.selector_text,
-                "columns": list(item.columns) or None,
-                "as_of": as_of,
-            }
-            for item, version_id in pins
-        ],
-    )
-
-
 def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int) -> Task:
-    pins = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
-    wanted = {pin.version_id for pin in pins}
+    pinned = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
+    wanted = {pin.version_id for pin in pinned}
     if flow.current_version_id is not None and flow.kind is FlowKind.REFRESH:
         wanted.add(flow.current_version_id)
     loaded = versions.get_datasets(tx, wanted)
@@ -318,7 +238,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             PinnedInput(
                 role=pin.role, instance=pin.instance, version=loaded[pin.version_id], columns=tuple(pin.columns or ())
             )
-            for pin in pins
+            for pin in pinned
             if pin.version_id in loaded
         ),
     )

@@ -28,6 +28,7 @@ from optaic.ledger import attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
+from optaic.lifecycle.propagate import propagate, readers_of
 
 DEFAULT_KEY = ("date", "symbol")
 
@@ -105,6 +106,9 @@ def complete(
         _write_extension(tx, run, metrics)
         _write_slices(tx, run_id, result)
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
+        if run.standing is Standing.OFFICIAL:
+            readers = readers_of(tx, run.flow_id) if payload["version_id"] else []
+            propagate(tx, [run.flow_id, *readers], cause={"kind": "run", "run_id": str(run_id)})
         return completed
 
 

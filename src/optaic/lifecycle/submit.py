@@ -19,12 +19,13 @@ from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run
 from optaic.domain.standing import standing_of
 from optaic.domain.text import check_text
-from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError, UpstreamNotReadyError
+from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
 from optaic.ledger import catalog, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
+from optaic.lifecycle import gate
 
 MODES = ("full", "incremental")
 MAX_KEY_LENGTH = 200
@@ -152,7 +153,7 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
         trigger=submission.trigger,
     )
     _check_code(flow, submission)
-    gate(tx, flow)
+    gate.check(tx, flow, is_forced=submission.is_forced)
     timeout = submission.timeout_seconds or flow.policies.get("timeout_seconds")
     run = runs.insert_run(
         tx,
@@ -254,25 +255,3 @@ def remember(tx: Transaction, key: str, digest: str, run_id: uuid.UUID) -> None:
             tenant_id=tx.tenant_id, key=key, request_digest=digest, run_id=run_id, submitted_at=db_now()
         )
     )
-
-
-def gate(tx: Transaction, flow: Flow) -> None:
-    """Refuse a run whose upstreams have nothing that could be pinned: one statement, however many there are.
-
-    Raises
-    ------
-    UpstreamNotReadyError
-        Naming each blocking upstream.
-    """
-    missing = sorted(
-        {
-            item.upstream_instance
-            for item in catalog.inputs_of(tx, [flow.id])
-            if item.selector == "current" and item.upstream_version_id is None
-        }
-    )
-    if missing:
-        raise UpstreamNotReadyError(
-            f"{flow.target} reads {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no version yet",
-            next_step=" && ".join(f"optaic run {name}" for name in missing),
-        )
