@@ -18,6 +18,7 @@ from optaic.domain.parameters import check_params
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run
 from optaic.domain.standing import standing_of
+from optaic.domain.status import Standing
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
 from optaic.ledger import catalog, runs
@@ -175,6 +176,50 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
     if submission.idempotency_key is not None and digest is not None:
         remember(tx, submission.idempotency_key, digest, run.id)
     return run
+
+
+def record_official(
+    tx: Transaction,
+    flow: Flow,
+    *,
+    trigger: str,
+    triggered_by: Mapping[str, Any] | None = None,
+    plan_step_id: uuid.UUID | None = None,
+    priority: int = 0,
+) -> Run:
+    """Record an official run of a flow as it is now; whoever calls has decided that it may run.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    flow
+        What runs, with its own config, params and seed.
+    trigger
+        What set it off: `plan`, `upstream` or `schedule`.
+    triggered_by
+        Which plan, versions or schedule, as JSON.
+    plan_step_id
+        The step that it carries out.
+    priority
+        Higher is claimed first.
+    """
+    own: Mapping[str, Any] = flow.config.get("params", {})
+    return runs.insert_run(
+        tx,
+        flow,
+        {
+            "standing": Standing.OFFICIAL,
+            "priority": priority,
+            "timeout_seconds": flow.policies.get("timeout_seconds"),
+            "retry_policy": RetryPolicy.from_json(flow.policies.get("retry", {})).to_json(),
+            "trigger": trigger,
+            "triggered_by": None if triggered_by is None else dict(triggered_by),
+            "plan_step_id": plan_step_id,
+            "params": check_params(flow.params_schema or {}, own, instance=flow.instance),
+            "seed": int(flow.policies.get("seed", 0)),
+        },
+    )
 
 
 def _check_words(submission: Submission) -> None:
