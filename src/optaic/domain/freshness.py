@@ -334,12 +334,12 @@ def _input_changed(edge: Edge, newer: Sequence[Change]) -> Cause:
     since = min((change.changed_from or EVERYTHING for change in newer), default=EVERYTHING)
     where = "" if since == EVERYTHING else f", which differs from {since} on"
     last = newer[-1]
-    verb = f"has published version {last.number}"
+    verb = f"has published version {last.number} since"
     if not edge.is_current:
-        verb = f"has version {last.number} as {edge.selector}"
+        verb = f"has version {last.number} as {edge.selector} now"
     return Cause(
         kind=CauseKind.INPUT_CHANGED,
-        detail=f"{edge.upstream} {verb} since{where}",
+        detail=f"{edge.upstream} {verb}{where}",
         stale_from=since,
         upstream=edge.upstream,
         upstream_id=edge.upstream_id,
