@@ -19,16 +19,15 @@ from optaic.lifecycle.cancel import cancel
 from optaic.lifecycle.rescue import rescue
 from optaic.lifecycle.retry import retry
 from optaic.lifecycle.submit import Submission, submit, submitted_before
+from optaic.questions import Questions
 from optaic.settings import PROJECT_FILE, Settings
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from optaic.lifecycle.apply import Changes
     from optaic.tracking import Tracked
 
 
-class Ledger:
+class Ledger(Questions):
     """The ledger of a project. Make it with `optaic.connect()`; close it, or use it in a `with` block."""
 
     def __init__(self, runtime: bootstrap.Runtime) -> None:
@@ -270,54 +269,6 @@ class Ledger:
         )
         return self._handle(retry(self.runtime.database, run.id, code_digest=digest))
 
-    def data(
-        self,
-        name: str,
-        *,
-        version: int | None = None,
-        as_of: dt.datetime | dt.date | str | None = None,
-        columns: Sequence[str] | None = None,
-        start: dt.date | str | None = None,
-        end: dt.date | str | None = None,
-        symbols: Sequence[str] | None = None,
-    ) -> pl.DataFrame:
-        """Read a dataset: its current view, a version's, or as it was known at an instant.
-
-        Only the segments that the filters touch are read.
-
-        Parameters
-        ----------
-        name
-            The dataset; `prices[close]` or `prices[close,volume]` selects columns too.
-        version
-            Its number; the current one by default.
-        as_of
-            Per key, the latest row known by then: an aware instant, or a date, which means that session's close.
-        columns
-            Columns beside the key and `known_at`; all by default.
-        start, end
-            First and last event date, inclusive.
-        symbols
-            Only these, by the second key column.
-
-        Returns
-        -------
-        polars.DataFrame
-            Key columns, columns, and `known_at` (UTC, microseconds), sorted by key.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such dataset or version.
-        InvalidInputError
-            If a column, date or instant is wrong.
-        """
-        from optaic.reading import read_dataset
-
-        return read_dataset(
-            self.runtime, name, version=version, as_of=as_of, columns=columns, start=start, end=end, symbols=symbols
-        )
-
     def track(
         self,
         name: str,
@@ -355,24 +306,6 @@ class Ledger:
         return Tracked(
             self.runtime, name, params=params or {}, inputs=inputs or {}, seed=seed, as_of=self._instant(as_of)
         )
-
-    def status(self) -> list[dict[str, Any]]:
-        """Give every live flow's status, as JSON-ready items, by target."""
-        from optaic.reading import flow_statuses
-
-        return flow_statuses(self.runtime)
-
-    def versions(self, name: str) -> list[dict[str, Any]]:
-        """Give the versions of a dataset, newest first, as JSON-ready items.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such dataset.
-        """
-        from optaic.reading import version_items
-
-        return version_items(self.runtime, name)
 
     def _handle(self, run: Run) -> RunHandle:
         with self.runtime.database.read() as tx:
