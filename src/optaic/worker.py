@@ -23,14 +23,16 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle.claim import Claim, claim, has_work
+from optaic.lifecycle.propagate import sweep
 from optaic.lifecycle.publish import BATCH, relay
 from optaic.lifecycle.rescue import rescue
+from optaic.lifecycle.trigger import fire_all
 from optaic.settings import Settings
 
 _log = logging.getLogger("optaic.worker")
 
 RELAY_SECONDS = 1.0
-"""How often a worker numbers new activities."""
+"""How often a worker numbers new activities, and looks at clocks and triggers."""
 
 SOON = dt.timedelta(seconds=60)
 """How long `until_idle` waits for the next attempt of a run, so that a worker executes what it has rescued itself."""
@@ -123,7 +125,10 @@ def _has_work_soon(database: Database) -> bool:
 
 
 class _Upkeep:
-    """What a worker does for the ledger beside running: rescues, and numbers activities, now and then."""
+    """What a worker does for the ledger beside running, now and then.
+
+    It rescues, numbers activities, announces what time has made stale, and sets off what waits for its upstreams.
+    """
 
     def __init__(self, rescue_seconds: float, on_event: Callable[[str, Run], None] | None) -> None:
         self._rescue_seconds = rescue_seconds
@@ -144,6 +149,8 @@ class _Upkeep:
                     self._on_event("rescued", run)
         if now >= self._next_relay:
             self._next_relay = now + RELAY_SECONDS
+            sweep(database)
+            fire_all(database)
             while relay(database) == BATCH:
                 pass
 

@@ -55,17 +55,22 @@ def states(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, 
 
     Nothing is written. What time has changed since the cache was settled is taken into account.
     """
+    return with_upstreams(tx, flow_ids)[1]
+
+
+def with_upstreams(
+    tx: Transaction, flow_ids: Collection[uuid.UUID]
+) -> tuple[list[FlowFacts], dict[uuid.UUID, FlowState], dict[uuid.UUID, FlowState]]:
+    """Read the facts of some flows, their states, and the states of what they read (without causes)."""
     facts = load_facts(tx, flow_ids)
     now = database_clock(tx)
     upstreams = _upstream_states(tx, facts, now)
-    return {flow.id: decide(flow, upstreams, now) for flow in facts}
+    return facts, {flow.id: decide(flow, upstreams, now) for flow in facts}, upstreams
 
 
 def blockers(tx: Transaction, flow_id: uuid.UUID) -> list[tuple[Cause, FlowState]]:
     """Read which upstreams a run of a flow may not read now, each with its state and causes."""
-    facts = load_facts(tx, [flow_id])
-    now = database_clock(tx)
-    upstreams = _upstream_states(tx, facts, now)
+    facts, _, upstreams = with_upstreams(tx, [flow_id])
     found = [cause for flow in facts for cause in blocking_causes(flow, upstreams)]
     if not found:
         return []

@@ -28,6 +28,7 @@ from optaic.ledger import attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
+from optaic.lifecycle import trigger
 from optaic.lifecycle.propagate import propagate, readers_of
 
 DEFAULT_KEY = ("date", "symbol")
@@ -108,7 +109,8 @@ def complete(
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
         if run.standing is Standing.OFFICIAL:
             readers = readers_of(tx, run.flow_id) if payload["version_id"] else []
-            propagate(tx, [run.flow_id, *readers], cause={"kind": "run", "run_id": str(run_id)})
+            settled = propagate(tx, [run.flow_id, *readers], cause={"kind": "run", "run_id": str(run_id)})
+            trigger.fire(tx, {run.flow_id, *readers, *settled.own, *settled.downstream})
         return completed
 
 

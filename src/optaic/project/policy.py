@@ -77,6 +77,20 @@ def read_freshness(document: Document, entry: Entry | None) -> dict[str, Any] | 
     return found
 
 
+def read_schedule(document: Document, entry: Entry | None) -> dict[str, Any] | None:
+    """Read when an instance runs by itself: `when: upstream` is as soon as all it reads is ready and some is new."""
+    if entry is None or is_null(entry.value):
+        return None
+    fields = document.fields(entry.value, "schedule", ("when",))
+    if "when" not in fields:
+        document.report(entry.value, "schedule does not say when", "write schedule: {when: upstream}")
+        return None
+    when = document.text(fields["when"], "when")
+    if when is not None and when != "upstream":
+        document.report(fields["when"].value, f"when: {when[:60]!r} is not known", "write schedule: {when: upstream}")
+    return {"when": "upstream"}
+
+
 def read_policies(document: Document, fields: Mapping[str, Entry]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read timeout, retry and seed; give them with their defaults, and those of timeout and retry that are declared."""
     timeout = _duration(document, fields.get("timeout"), "timeout") or DEFAULT_TIMEOUT

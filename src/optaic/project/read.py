@@ -16,13 +16,14 @@ from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project.document import Document, Entry, place
-from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies
+from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
 from optaic.project.spec import InputSpec, InstanceSpec, Place, Project
 
 _TOP = ("project", "instances", "settings")
 _FIELDS = (
     "kind", "definition", "params", "inputs", "key", "known_at", "freshness", "timeout", "retry", "seed", "description",
+    "schedule",
 )  # fmt: skip
 _LATER = {InstanceKind.DATASET: ("expression", "files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -107,6 +108,15 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     freshness = read_freshness(document, fields.get("freshness"))
     if freshness is not None:
         config["freshness"] = freshness
+    schedule = read_schedule(document, fields.get("schedule"))
+    if schedule is not None:
+        config["schedule"] = schedule
+        if not any(item.selector == "current" for item in inputs):
+            document.report(
+                fields["schedule"].value,
+                "schedule: it reads nothing that could set it off",
+                "declare inputs, or take the schedule out",
+            )
     config["known_at"] = read_known_at(document, fields.get("known_at"), config)
     description = document.text(fields.get("description"), "description")
     if description is not None:
@@ -122,6 +132,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         inputs=inputs,
         policies=policies,
         freshness=freshness,
+        schedule=schedule,
         config=config,
         line=line,
         column=column,
