@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("optaic.cli.execute", "Ask a run to stop."),
     "retry": ("optaic.cli.execute", "Repeat a run that has ended."),
     "export": ("optaic.cli.export", "Write a run and its files into a folder."),
+    "schedule": ("optaic.cli.schedule", "What runs by itself: list, pause, resume."),
     "worker": ("optaic.cli.worker", "Execute what others submit."),
     "gc": ("optaic.cli.upkeep", "Remove files that no run refers to."),
     "doctor": ("optaic.cli.upkeep", "Check everything, and say what to do."),

@@ -85,8 +85,8 @@ def set_paused(tx: Transaction, flow_id: uuid.UUID, *, is_paused: bool) -> int:
     ).rowcount
 
 
-def live(tx: Transaction) -> list[Row[Any]]:
-    """Read all live schedules with the instance and kind of their flows, by instance."""
+def items(tx: Transaction) -> list[dict[str, Any]]:
+    """Give the live schedules by instance, as JSON-ready items: what they wait for, and what they last set off."""
     query = (
         select(schedules, instances.c.name.label("instance"), flows.c.kind.label("flow_kind"))
         .join(flows, and_(flows.c.tenant_id == schedules.c.tenant_id, flows.c.id == schedules.c.flow_id))
@@ -94,4 +94,14 @@ def live(tx: Transaction) -> list[Row[Any]]:
         .where(schedules.c.tenant_id == tx.tenant_id, schedules.c.ended_at.is_(None), flows.c.archived_at.is_(None))
         .order_by(instances.c.name, flows.c.kind)
     )
-    return list(tx.conn.execute(query).all())
+    return [
+        {
+            "instance": row.instance,
+            "flow_kind": row.flow_kind,
+            "when": row.spec["when"],
+            "paused_at": None if row.paused_at is None else row.paused_at.isoformat(timespec="seconds"),
+            "last_at": None if row.last_at is None else row.last_at.isoformat(timespec="seconds"),
+            "last_run": None if row.last_run_id is None else str(row.last_run_id),
+        }
+        for row in tx.conn.execute(query)
+    ]
