@@ -208,10 +208,9 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def ready(process: RunProcess, root: Path) -> tuple[int, ...]:
     """Wait until the flow says that it is ready; give its process id and those that it tells of."""
     said = root / "ready"
-    while not said.exists():
+    while process.pid is None or not said.exists():
         process.receive(0.02)
         assert not process.is_dead, "the flow has ended before it was ready"
-    assert process.pid is not None
     return process.pid, *(int(word) for word in said.read_text().split())
 
 
@@ -222,6 +221,11 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def parent_of(pid: int) -> int:
+    """Give the process that started a process, or has adopted it."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def children_of(pid: int) -> list[int]:

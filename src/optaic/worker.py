@@ -94,17 +94,19 @@ def work(
 
     with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="optaic-run") as pool:
         while not stop.is_set():
-            held = None
+            held, is_idle = None, False
             try:
                 upkeep.do(database)
                 if len(running) < slots and has_work(database):
                     held = claim(database, worker=name, lease=settings.lease)
+                if until_idle and held is None and not running:
+                    is_idle = not has_work(database) and not _has_work_soon(database)
             except LedgerError:
                 time.sleep(1.0)  # the database is away; the leases decide what happens meanwhile
             if held is not None:
                 served += 1
                 running.add(pool.submit(serve, held))
-            elif until_idle and not running and not has_work(database) and not _has_work_soon(database):
+            elif is_idle:
                 break
             else:
                 running = _settle(running, settings.poll_seconds)

@@ -27,6 +27,7 @@ def test_a_function_of_ones_own_is_a_source(project: Project) -> None:
     run = project.last("prices")
     assert run["metrics"]["rows_inserted"] == 3 * 250
     assert "drew 750 prices of 3 symbols" in project.run("logs", run["id"]).stdout
+    assert run["mode"] == "full", "how it was refreshed is known, also if nobody chose"
 
 
 def test_the_same_prices_again_make_no_version(project: Project) -> None:

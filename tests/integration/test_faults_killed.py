@@ -17,7 +17,7 @@ from optaic.lifecycle.claim import claim
 from optaic.lifecycle.rescue import rescue
 from optaic.worker import work
 from tests.postgres import PostgresServer
-from tests.processes import is_alive, until
+from tests.processes import is_alive, parent_of, until
 from tests.projects import Project, end_process, open_project, processes_of
 from tests.whole import check_whole
 
@@ -107,8 +107,7 @@ def test_a_killed_runner_or_guardian_ends_the_attempt_at_once_and_the_worker_goe
         (pid,) = pids_of(project, 1)
         server = project.runtime.server.pid
         assert server is not None
-        guardian = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(pid if victim == "runners" else guardian, signal.SIGKILL)
+        os.kill(pid if victim == "runners" else parent_of(pid), signal.SIGKILL)
         until(lambda: run.refresh().record.attempt == 2)
         assert not is_alive(pid)
         project.say("go")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from optaic.engines.messages import Exited, Finished
-from optaic.engines.process import ForkServer
+from optaic.engines.ends import open_ends
+from optaic.engines.environment import run_environment, server_environment
+from optaic.engines.messages import Exited, Finished, encode_spec
+from optaic.engines.process import ForkServer, RunProcess
 from optaic.errors import EngineError
-from tests.processes import children_of, drain, is_alive, ready, spec_of, until, write_project
+from tests.processes import children_of, drain, is_alive, parent_of, ready, spec_of, until, write_project
 
 RESISTING = ["burn", "stubborn", "children", "daemon"]
 
@@ -123,7 +129,7 @@ def test_a_killed_supervisor_takes_its_runs_with_it(root: Path, name: str, copie
 def test_a_killed_guardian_is_noticed_and_its_run_dies(server: ForkServer, root: Path, name: str) -> None:
     with server.start(spec_of(root, name)) as process:
         pids = ready(process, root)
-        guardian = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+        guardian = parent_of(pids[0])
         os.kill(guardian, signal.SIGKILL)
         messages = drain(process, 5.0)
         exited = messages[-1]
@@ -137,7 +143,7 @@ def test_a_killed_guardian_is_noticed_and_its_run_dies(server: ForkServer, root:
 def test_with_server_and_guardian_killed_the_supervisor_finds_the_processes_itself(root: Path, name: str) -> None:
     with ForkServer() as server, server.start(spec_of(root, name)) as process:
         pids = ready(process, root)
-        guardian = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+        guardian = parent_of(pids[0])
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         until(lambda: not is_alive(server.pid or 0))
@@ -184,6 +190,41 @@ def test_a_run_that_was_killed_before_its_start_is_told_so(root: Path) -> None:
     assert isinstance(exited, Exited)
     assert (exited.exit_code, exited.signal, exited.started) == (None, None, False)
     assert "could not be started" in exited.detail
+
+
+@contextmanager
+def lone_server() -> Generator[tuple[socket.socket, subprocess.Popen[bytes]]]:
+    """Start a fork server, to be spoken to without a `ForkServer`."""
+    here, there = socket.socketpair()
+    command = [sys.executable, "-P", "-m", "optaic.engines.forkserver", str(there.fileno())]
+    with here:
+        with there:
+            process = subprocess.Popen(command, pass_fds=[there.fileno()], env=server_environment())
+        with process:
+            try:
+                yield here, process
+            finally:
+                process.kill()
+
+
+def test_requests_that_arrive_together_keep_nothing_of_each_other_open(root: Path) -> None:
+    folders = root / "first", root / "second"
+    specs = [spec_of(write_project(folder), "until_cancelled") for folder in folders]
+    specs = [replace(spec, environment=run_environment(spec)) for spec in specs]
+    with lone_server() as (connection, server), ExitStack() as runs:
+        with ExitStack() as opened:
+            ends = {spec.mark: opened.enter_context(open_ends(encode_spec(spec))) for spec in specs}
+            lines = b"".join(json.dumps(mark).encode() + b"\n" for mark in ends)
+            socket.send_fds(connection, [lines], [descriptor for _, others in ends.values() for descriptor in others])
+        first, second = (runs.enter_context(RunProcess(spec, lambda spec: ends[spec.mark][0])) for spec in specs)
+        ready(first, folders[0])
+        pid, *_ = ready(second, folders[1])
+        server.kill()  # which would tell what the guardian cannot
+        server.wait()
+        os.kill(parent_of(pid), signal.SIGKILL)
+        assert isinstance(drain(second, 10.0)[-1], Exited)
+        first.ask_cancel()
+        assert drain(first)[-1] == Exited(exit_code=1, signal=None)
 
 
 def test_a_fork_server_that_is_closed_reaps_what_it_started_and_ends(root: Path) -> None:

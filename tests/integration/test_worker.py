@@ -15,8 +15,8 @@ import pytest
 
 from optaic.engines.process import ForkServer
 from optaic.ledger import attempts
-from optaic.lifecycle.claim import has_work
 from optaic.worker import work
+from tests.postgres import PostgresServer
 from tests.processes import is_alive, until
 from tests.projects import Project, end_process, open_project
 
@@ -207,15 +207,10 @@ class Unwaited(threading.Event):
 
 def test_a_worker_never_waits_for_what_a_signal_handler_sets(project: Project, server: ForkServer) -> None:
     # The handler runs in the thread that serves. Inside a wait that thread holds the event's lock, and `set` needs it.
-    project.declare("prices")
-    shutdown = Unwaited()
-    with ThreadPoolExecutor() as pool:
-        serving = pool.submit(work, project.database, server, project.settings, shutdown=shutdown)
-        project.reached(project.ledger.submit("prices"), "completed")
-        until(lambda: not has_work(project.database))
-        time.sleep(3 * project.settings.poll_seconds)  # idle, for some polls
-        shutdown.set()
-        assert serving.result(30.0) == 1
+    project.declare(never_answers={"retry": "{max_attempts: 2, backoff: 2s}"})
+    project.ledger.submit("never_answers")
+    # Between the two attempts there is nothing to do.
+    assert work(project.database, server, project.settings, until_idle=True, shutdown=Unwaited()) == 2
 
 
 SIGNALLED = """
@@ -264,3 +259,18 @@ def test_until_idle_waits_for_the_next_attempt_of_what_it_gave_back(project: Pro
     run = project.ledger.submit("never_answers")
     assert work(project.database, server, project.settings, until_idle=True) == 2
     assert run.refresh().status == "failed"
+
+
+def test_until_idle_outlasts_a_database_that_is_away(
+    tmp_path: Path, private_postgres: PostgresServer, server: ForkServer
+) -> None:
+    with open_project(tmp_path / "project", private_postgres.url) as project, ThreadPoolExecutor() as pool:
+        project.declare(never_answers={"retry": "{max_attempts: 2, backoff: 2s}"})
+        run = project.ledger.submit("never_answers")
+        serving = pool.submit(work, project.database, server, project.settings, until_idle=True, shutdown=Unwaited())
+        until(lambda: run.refresh().status_text == "pending (retry)")
+        private_postgres.kill9()
+        with pytest.raises(TimeoutError):  # time enough to look for work, and whether it is idle, in vain
+            serving.result(2.0)
+        private_postgres.restart()
+        assert serving.result(60.0) == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,8 @@ def test_a_policy_survives_its_json(policy: RetryPolicy) -> None:
 def test_what_is_missing_takes_its_default() -> None:
     assert RetryPolicy.from_json({}) == RetryPolicy()
     assert RetryPolicy.from_json({"max_attempts": 7}) == RetryPolicy(max_attempts=7)
+
+
+@pytest.mark.parametrize("value", [None, "often", [], {"max_attempts": "many"}, {"backoff_seconds": 1e300}, {"on": 3}])
+def test_what_is_no_policy_allows_no_second_attempt(value: object) -> None:
+    assert not RetryPolicy.from_json(value).allows(1)

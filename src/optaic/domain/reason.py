@@ -42,7 +42,7 @@ class ReasonCode(StrEnum):
     SECRET_MISSING = "secret_missing"  # noqa: S105 - a reason code, not a secret
     """The config names an environment variable that the worker does not have."""
     ENGINE_ERROR = "engine_error"
-    """The run's process could not be started."""
+    """The run could not be started: its process, or what the ledger holds of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +62,9 @@ class Reason:
     code: str
     message: str
     next_step: str
+
+
+def sentence_of(error: Exception) -> str:
+    """Say in one line what was raised; of a database's error, what it refused, without the statement and the values."""
+    said = str(getattr(error, "orig", None) or error)
+    return f"{type(error).__name__}: {said.splitlines()[0] if said else ''}"[:500]

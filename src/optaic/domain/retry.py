@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +62,20 @@ class RetryPolicy:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RetryPolicy:
-        """Read the policy as the ledger keeps it; what is missing takes its default."""
+    def from_json(cls, value: Any) -> RetryPolicy:
+        """Read the policy as the ledger keeps it; what is missing takes its default.
+
+        What is no policy allows no second attempt. It is not refused: a list of runs must not fail for one of them.
+        """
         default = cls()
-        return cls(
-            max_attempts=int(value.get("max_attempts", default.max_attempts)),
-            backoff=dt.timedelta(seconds=float(value.get("backoff_seconds", default.backoff.total_seconds()))),
-            max_backoff=dt.timedelta(
-                seconds=float(value.get("max_backoff_seconds", default.max_backoff.total_seconds()))
-            ),
-            on=tuple(value.get("on", default.on)),
-        )
+        try:
+            return cls(
+                max_attempts=int(value.get("max_attempts", default.max_attempts)),
+                backoff=dt.timedelta(seconds=float(value.get("backoff_seconds", default.backoff.total_seconds()))),
+                max_backoff=dt.timedelta(
+                    seconds=float(value.get("max_backoff_seconds", default.max_backoff.total_seconds()))
+                ),
+                on=tuple(str(name) for name in value.get("on", default.on)),
+            )
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            return cls(max_attempts=1, on=())

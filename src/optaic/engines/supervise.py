@@ -15,7 +15,7 @@ from contextlib import suppress
 from enum import Enum
 
 from optaic.domain.lease import AttemptOutcome
-from optaic.domain.reason import Reason, ReasonCode
+from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
 from optaic.engines.messages import Exited, Failed, Finished, Message, RunSpec
 from optaic.engines.process import ForkServer, RunProcess
@@ -91,8 +91,9 @@ def supervise(
     )
     try:
         process = server.start(spec)
-    except (EngineError, OSError) as error:
-        return supervision.conclude(Exited(exit_code=None, signal=None, detail=str(error), started=False))
+    except Exception as error:  # noqa: BLE001 - whatever it is, this run has failed, and not its worker
+        detail = str(error) if isinstance(error, EngineError | OSError) else sentence_of(error)
+        return supervision.conclude(Exited(exit_code=None, signal=None, detail=detail, started=False))
     with process:
         exited = supervision.watch(process)
     return supervision.conclude(exited)
@@ -200,7 +201,7 @@ class _Supervision:
 
     def _drop_report(self, error: Exception) -> None:
         """Give up what was reported and the database refuses, and say so in the log."""
-        text = f"what the run reported here could not be stored, and was dropped: {_sentence(error)}"
+        text = f"what the run reported here could not be stored, and was dropped: {sentence_of(error)}"
         self._progress, self._points = None, []
         self._lines = [LogLine(at=dt.datetime.now(dt.UTC), level="ERROR", text=text, stream="system")]
 
@@ -315,7 +316,7 @@ class _Supervision:
                 return self._fail(error.code, error.message, error.next_step)
             except Exception as error:  # noqa: BLE001 - a result that cannot be stored fails its run, not the worker
                 self._drop_report(error)
-                message = f"what the run returned could not be stored: {_sentence(error)}"
+                message = f"what the run returned could not be stored: {sentence_of(error)}"
                 return self._fail(ReasonCode.INVALID_OUTPUT, message, None)
 
     def _fail(self, code: str, message: str, next_step: str | None) -> Run:
@@ -324,9 +325,3 @@ class _Supervision:
             self._write_unwritten()
         reason = self._reason(code, message, next_step)
         return end_attempt(self._database, self._claim.run.id, self._claim.attempt, reason)
-
-
-def _sentence(error: Exception) -> str:
-    """Say what a database refused, without the statement and the values."""
-    said = str(getattr(error, "orig", None) or error)
-    return f"{type(error).__name__}: {said.splitlines()[0] if said else ''}"[:500]

@@ -222,6 +222,7 @@ def _change(
         rows_deleted=difference.deleted,
         rows_unchanged=difference.unchanged,
         bytes_written=sum(one.size_bytes for one in segments),
+        mode="full" if is_full else "incremental",
     )
 
 

@@ -115,6 +115,8 @@ class DatasetChange:
         Counts of rows.
     bytes_written
         Size of the new segments.
+    mode
+        How it was refreshed in the end: `full` or `incremental`.
     """
 
     segments: tuple[Segment, ...]
@@ -130,6 +132,7 @@ class DatasetChange:
     rows_deleted: int
     rows_unchanged: int
     bytes_written: int
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from optaic.domain.principal import DEFAULT_TENANT, OWNER_ID
 from optaic.errors import LedgerError
@@ -21,6 +23,10 @@ HEAD = "0001"
 """The schema revision that this version of the product reads and writes; a test holds it to the migrations."""
 
 _BUSY_TIMEOUT_MS = 30_000
+
+IDLE_SECONDS = 1.0
+"""A connection to PostgreSQL that nobody has used for longer is tried before its next use, in a round trip of its own:
+the server may have been restarted since."""
 
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
@@ -167,12 +173,15 @@ def make_engine(url: str) -> Engine:
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
             try:
-                return create_engine(parsed, pool_size=8, max_overflow=24)
+                # The connection used last is used next, so that few must be tried first.
+                engine = create_engine(parsed, pool_size=8, max_overflow=24, pool_use_lifo=True)
             except ModuleNotFoundError as error:
                 raise LedgerError(
                     f"the PostgreSQL driver is not installed ({error.name})",
                     next_step="in the clone: pip install '.[postgres]'",
                 ) from error
+            _try_idle_connections(engine)
+            return engine
         case other:
             raise LedgerError(f"{other} is not a database that the ledger knows", next_step="use SQLite or PostgreSQL")
 
@@ -187,6 +196,25 @@ def _begin_sqlite(conn: Connection) -> None:
     # A deferred transaction that reads first and then writes fails at once with "database is locked" when another
     # process wrote in between; one that takes the write lock first waits its turn.
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("optaic_write") else "BEGIN")
+
+
+def _try_idle_connections(engine: Engine) -> None:
+    dialect = engine.dialect
+
+    def note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def try_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at <= IDLE_SECONDS:
+            return
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # all that were opened before are opened anew when they are wanted
+
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", try_idle)
 
 
 def lock_graph(tx: Transaction) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,10 @@ from sqlalchemy.exc import IntegrityError
 from optaic.domain import run as transitions
 from optaic.domain.kind import FlowKind, RunType
 from optaic.domain.principal import SYSTEM_ID
+from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
 from optaic.domain.status import Standing
+from optaic.errors import ConflictError, LedgerError
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import attempts, catalog, limits, runs, search, versions
 from optaic.ledger.catalog import Flow
@@ -29,6 +33,8 @@ from optaic.ledger.tables import (
 )
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle import pins
+
+_log = logging.getLogger("optaic.claim")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,7 @@ def claim(
 
     In one transaction: the attempt is opened under a lease by the database's clock, the run becomes `running`, and, on
     its first attempt, its inputs are pinned. A run whose inputs cannot be pinned fails, with the reason, and the next
-    is taken.
+    is taken; so does one that cannot be started from what the ledger holds of it.
 
     Parameters
     ----------
@@ -111,28 +117,38 @@ def claim(
     -------
     Claim or None
         None if nothing can be claimed now.
+
+    Raises
+    ------
+    LedgerError
+        If the database cannot be reached.
     """
     while True:
+        found = None
         try:
             with database.write(actor_id=SYSTEM_ID) as tx:
-                outcome = _claim_one(tx, worker, lease, engine, run_id)
-        except IntegrityError as error:
-            if _ONE_OFFICIAL not in str(error.orig):
+                found = _find(tx, engine, run_id)
+                if found is None:
+                    return None
+                held = _start(tx, found, worker, lease)
+        except (LedgerError, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, IntegrityError) and _ONE_OFFICIAL in str(error.orig):
+                continue  # two official runs of one flow were claimed at the same moment; the index let one through
+            if found is None:
                 raise
-            continue  # two official runs of one flow were claimed at the same moment; the index let one through
-        if outcome is not _REFUSED:
-            return outcome
+            _refuse(database, found, error)
+            continue
+        if held is not None:
+            return held
 
 
 _ONE_OFFICIAL = "uq_runs_one_official_running"
 
-_REFUSED = Claim.__new__(Claim)
-"""Stands for a run that could not be started and has failed: look for another."""
 
-
-def _claim_one(
-    tx: Transaction, worker: str, lease: dt.timedelta, engine: str, run_id: uuid.UUID | None
-) -> Claim | None:
+def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None) -> uuid.UUID | None:
+    """Find the run to start, and keep other claimers from it."""
     query = candidates(tx.tenant_id, engine, run_id)
     full = limits.full_scopes(tx)
     if full.is_everything:
@@ -140,21 +156,36 @@ def _claim_one(
     query = query.where(*_outside(full))
     if tx.is_postgresql:
         query = query.with_for_update(skip_locked=True, of=runs_table)
-    found = tx.conn.execute(query).scalar_one_or_none()
-    if found is None:
-        return None
-    run = runs.get(tx, found)
+    return tx.conn.execute(query).scalar_one_or_none()
+
+
+def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim | None:
+    """Open an attempt; None if the run has failed instead, because an input could not be pinned."""
+    run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
     if run.attempt == 0:
         refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
         if refusal is not None:
             runs.change(tx, run, transitions.refuse(run, refusal))
-            return _REFUSED
+            return None
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
     return Claim(run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt))
+
+
+def _refuse(database: Database, run_id: uuid.UUID, error: Exception) -> None:
+    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others."""
+    _log.error("run %s cannot be started, and fails", run_id, exc_info=error)
+    reason = Reason(
+        code=ReasonCode.ENGINE_ERROR,
+        message=f"could not be started from what the ledger holds of it: {sentence_of(error)}",
+        next_step=f"look for what is wrong: optaic doctor; then: optaic retry {run_id}",
+    )
+    with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
+        run = runs.get(tx, run_id)
+        runs.change(tx, run, transitions.refuse(run, reason))
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:

@@ -98,7 +98,7 @@ def complete(
             run,
             transition,
             payload=payload,
-            values={"metrics_json": _plain(metrics), "progress_pct": 100.0},
+            values={"metrics_json": _plain(metrics), "progress_pct": 100.0, "mode": _mode(run, result)},
             attempt_values={"exit_code": exit_code},
         )
         if last_report is not None:
@@ -202,6 +202,11 @@ def _all_metrics(
     if run.type is RunType.PIPELINE and run.started_at is not None:
         metrics["duration_seconds"] = (run.ledger_now - run.started_at).total_seconds()
     return metrics
+
+
+def _mode(run: Run, result: Result) -> str | None:
+    """Say how a dataset was refreshed, also where that was left to the refresh."""
+    return run.mode if result.dataset is None else result.dataset.mode or run.mode
 
 
 def _check_output(run: Run, result: Result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from optaic.domain.run import Run
-from optaic.domain.status import Standing
+from optaic.domain.status import RunStatus, Standing
 from optaic.errors import ConflictError, InvalidInputError
 from optaic.ledger import runs
 from optaic.ledger.session import Database
@@ -41,7 +41,9 @@ def retry(database: Database, run_id: uuid.UUID, *, code_digest: str | None = No
         )
     target = f"{run.instance}.{run.flow_kind}"
     if run.standing is Standing.OFFICIAL:
-        again = Submission(target=target, mode=run.mode, trigger="retry", retry_of_id=run.id, code_digest=code_digest)
+        # What was right to refresh incrementally then may need all of it with the present config.
+        mode = None if run.status is RunStatus.COMPLETED and run.mode == "incremental" else run.mode
+        again = Submission(target=target, mode=mode, trigger="retry", retry_of_id=run.id, code_digest=code_digest)
     else:
         again = Submission(
             target=target,
