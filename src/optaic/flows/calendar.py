@@ -24,6 +24,13 @@ DAILY = "daily"
 
 DEFAULT = "XNYS"
 
+CLOSED_ALL_DAY: dict[str, tuple[dt.date, ...]] = {
+    # No trading at all under typhoon and rainstorm warnings (HKEX notices of those days); exchange_calendars 4.13
+    # still has them as sessions.
+    "XHKG": (dt.date(2023, 9, 1), dt.date(2023, 9, 8)),
+}
+"""Days on which an exchange was closed at short notice and that the calendar library does not know of."""
+
 
 def check_calendar(name: str) -> str:
     """Return the name of a calendar if there is one of it.
@@ -95,6 +102,49 @@ def opens(dates: Sequence[dt.date], calendar: str = DEFAULT) -> list[dt.datetime
     Parameters and errors are those of `closes`.
     """
     return _edges(dates, calendar, "open")
+
+
+def sessions(first: dt.date, last: dt.date, calendar: str = DEFAULT) -> list[dt.date]:
+    """Give the dates of the sessions between two dates, both inclusive.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or it does not know its sessions as far as the second date.
+    """
+    if calendar in (WEEKDAYS, DAILY):
+        days = (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
+        return [day for day in days if calendar == DAILY or day.weekday() < 5]
+    known = _sessions(calendar, first, last)
+    import numpy as np  # see above
+
+    if np.datetime64(last, "D") > known.days[-1] + np.timedelta64(10, "D"):
+        raise InvalidInputError(f"the sessions of {calendar} are not known as far as {last}")
+    places = np.searchsorted(known.days, np.array([first, last], dtype="datetime64[D]"), side="left")
+    found: list[dt.date] = known.days[places[0] : places[1] + 1].tolist()
+    return [day for day in found if day <= last]
+
+
+def zone_of(calendar: str) -> str:
+    """Give the IANA name of a calendar's time zone; UTC for those that belong to no exchange.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar.
+    """
+    if check_calendar(calendar) in (WEEKDAYS, DAILY):
+        return "UTC"
+    return str(_library().get_calendar(calendar).tz)
+
+
+def library_version(calendar: str) -> str | None:
+    """Name the library that knows a calendar's sessions, with its version; None for those that need none."""
+    if calendar in (WEEKDAYS, DAILY):
+        return None
+    from importlib.metadata import version
+
+    return f"exchange_calendars {version('exchange_calendars')}"
 
 
 def _edges(dates: Sequence[dt.date], calendar: str, edge: str) -> list[dt.datetime]:
@@ -174,8 +224,10 @@ def _build(calendar: str, start: dt.date, end: dt.date) -> _Sessions:
             built = library.get_calendar(calendar, start=start.isoformat(), end=end.isoformat())
         except ValueError as error:
             raise InvalidInputError(f"{calendar} has no sessions around {start} to {end}: {error}") from error
+        days = built.sessions.to_numpy().astype("datetime64[D]")
+        was_open = ~np.isin(days, np.array(CLOSED_ALL_DAY.get(calendar, ()), dtype="datetime64[D]"))
         return _Sessions(
-            days=built.sessions.to_numpy().astype("datetime64[D]"),
-            opens=np.asarray(built.opens_nanos, dtype=np.int64),
-            closes=np.asarray(built.closes_nanos, dtype=np.int64),
+            days=days[was_open],
+            opens=np.asarray(built.opens_nanos, dtype=np.int64)[was_open],
+            closes=np.asarray(built.closes_nanos, dtype=np.int64)[was_open],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
@@ -21,6 +21,7 @@ from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.lifecycle import trigger
+from optaic.lifecycle.expect import good_until
 from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
 
@@ -259,9 +260,14 @@ def _declare(
         details.append("code")
     if canonical_json(flow.policies) != canonical_json(item.policies):
         details.append("policies")
+    expected: dict[str, Any] = {}
+    if flow.freshness_spec != item.spec.freshness and flow.source_asked_at is not None:
+        good = good_until(replace(flow, freshness_spec=item.spec.freshness), flow.last_data_date, flow.source_asked_at)
+        expected = {"ready_until": good.ready_until, "expected_date": good.expected_date}
     declaration.set_flows(
         tx,
         flow.instance_id,
+        **expected,
         definition_version_id=version_id,
         policies=item.policies,
         freshness_spec=item.spec.freshness,

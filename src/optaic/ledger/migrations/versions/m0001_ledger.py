@@ -627,7 +627,7 @@ def upgrade() -> None:
             "mode",
             sa.String(length=20),
             nullable=True,
-            comment="How a dataset refreshes or, once completed, was refreshed; none for other kinds.",
+            comment="How a dataset refreshes or, once completed, was refreshed; none for others.",
         ),
         sa.Column("priority", sa.Integer(), server_default="0", nullable=False, comment="Higher is claimed first."),
         sa.Column("due_at", Instant, nullable=True, comment="When its schedule wanted it."),
@@ -1006,6 +1006,12 @@ def upgrade() -> None:
             nullable=True,
             comment="From the start of the first attempt to the completion.",
         ),
+        sa.Column(
+            "calendar",
+            sa.String(length=100),
+            nullable=True,
+            comment="The library, with its version, that knew the sessions expected of it.",
+        ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "run_id"], ["runs.tenant_id", "runs.id"], name=op.f("fk_pipeline_runs_tenant_id_run_id")
         ),
@@ -1021,6 +1027,13 @@ def upgrade() -> None:
             "status", sa.String(length=20), nullable=False, comment="Waiting for upstream steps, running, or ended."
         ),
         sa.Column("causes", Json, nullable=False, comment="Why the flow is in the plan."),
+        sa.Column(
+            "is_needed",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="Whether it runs whatever its upstream steps publish: 1 or 0.",
+        ),
         sa.Column("run_id", sa.Uuid(), nullable=True, comment="The run it became."),
         sa.Column("reason", Json, nullable=True, comment="Why it is blocked or not needed."),
         sa.Column("created_at", Instant, nullable=False, comment="When it was planned."),
@@ -1029,11 +1042,12 @@ def upgrade() -> None:
             "(status IN ('waiting', 'running')) = (ended_at IS NULL)", name=op.f("ck_plan_steps_ended_at")
         ),
         sa.CheckConstraint(
-            "status IN ('waiting', 'running', 'done', 'not_needed', 'blocked', 'cancelled')",
+            "status IN ('waiting', 'running', 'done', 'not_needed', 'failed', 'blocked', 'cancelled')",
             name=op.f("ck_plan_steps_status"),
         ),
+        sa.CheckConstraint("is_needed IN (0, 1)", name=op.f("ck_plan_steps_is_needed")),
         sa.CheckConstraint(
-            "status NOT IN ('running', 'done') OR run_id IS NOT NULL", name=op.f("ck_plan_steps_run_id")
+            "status NOT IN ('running', 'done', 'failed') OR run_id IS NOT NULL", name=op.f("ck_plan_steps_run_id")
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "flow_id"], ["flows.tenant_id", "flows.id"], name=op.f("fk_plan_steps_tenant_id_flow_id")
@@ -1325,9 +1339,12 @@ def upgrade() -> None:
         "plan_pins",
         sa.Column("tenant_id", sa.Integer(), nullable=False, comment="Whose row it is."),
         sa.Column("plan_id", sa.Uuid(), nullable=False, comment="The plan."),
-        sa.Column("flow_id", sa.Uuid(), nullable=False, comment="An upstream that the plan does not run."),
+        sa.Column("flow_id", sa.Uuid(), nullable=False, comment="What runs of the plan read."),
         sa.Column(
-            "version_id", sa.Uuid(), nullable=False, comment="The version that every run of the plan reads of it."
+            "version_id",
+            sa.Uuid(),
+            nullable=False,
+            comment="The version that they read: that of the snapshot, or what the plan's own step made of it.",
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "flow_id"], ["flows.tenant_id", "flows.id"], name=op.f("fk_plan_pins_tenant_id_flow_id")
