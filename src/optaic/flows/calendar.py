@@ -135,7 +135,9 @@ def zone_of(calendar: str) -> str:
     """
     if check_calendar(calendar) in (WEEKDAYS, DAILY):
         return "UTC"
-    return str(_library().get_calendar(calendar).tz)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # see `_build`
+        return str(_library().get_calendar(calendar).tz)
 
 
 def library_version(calendar: str) -> str | None:
