@@ -100,6 +100,10 @@ class Story:
             last_data_date=D(2024, 1, 2),
             freshness="stale",
             own_stale_from=D(2024, 1, 1),
+            own_blocks_from=D(2024, 1, 1),
+            inherited_stale_from=D(2024, 1, 2),
+            is_delayed=0,
+            is_overdue=1,
             ready_until=utc(2024, 1, 3),
             expected_date=D(2024, 1, 2),
             source_asked_at=utc(2024, 1, 2),
@@ -122,6 +126,8 @@ class Story:
             columns=["close"],
             selector="version",
             selector_version=1,
+            is_read=1,
+            read_until=D(2023, 12, 29),
             **edge,
         )
         self.add(
@@ -335,6 +341,7 @@ class Story:
             tables.plan_steps,
             flow_id=prices,
             status="done",
+            is_needed=1,
             run_id=self.runs[RunType.PIPELINE],
             ended_at=utc(2024, 1, 2),
             **why,

@@ -24,6 +24,7 @@ from optaic.settings import PROJECT_FILE, Settings
 
 if TYPE_CHECKING:
     from optaic.lifecycle.apply import Changes
+    from optaic.planning import PlanHandle
     from optaic.tracking import Tracked
 
 
@@ -142,22 +143,57 @@ class Ledger(Questions):
         as_of: dt.datetime | dt.date | str | None = None,
         mode: str | None = None,
         force: bool = False,
+        recursive: bool = False,
+        smart: bool = False,
         idempotency_key: str | None = None,
         on_progress: Callable[[RunHandle], None] | None = None,
     ) -> RunHandle:
         """Record a run, execute it here unless a worker takes it first, and wait for its end.
 
         A failed run is returned, not raised: look at `status` and `reason`. Parameters are those of `submit`.
+        `recursive` first runs what is not ready upstream, as a plan on one snapshot of versions; `smart` does the same
+        and leaves out the target too if it is ready: the run that it has now is returned then.
 
         Raises
         ------
         NotFoundError, InvalidInputError, UpstreamNotReadyError, IdempotencyMismatchError, CodeChangedError
-            Nothing was recorded then.
+            Nothing was recorded then; of a plan, UpstreamNotReadyError also if an upstream failed.
+        ConflictError
+            If the plan was cancelled before the target ran.
         """
+        if recursive or smart:
+            from optaic.planning import check_alone, run_target
+
+            check_alone(is_forced=force, params=params, seed=seed, as_of=as_of, mode=mode)
+            return run_target(self.runtime, target, is_smart=smart, idempotency_key=idempotency_key)
         handle = self.submit(
             target, params=params, seed=seed, as_of=as_of, mode=mode, force=force, idempotency_key=idempotency_key
         )
         return self.execute(handle, on_progress=on_progress)
+
+    def submit_plan(self, target: str, *, smart: bool = False, idempotency_key: str | None = None) -> PlanHandle:
+        """Record what must run for a target, as `run(target, recursive=True)` does, and return at once.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, IdempotencyMismatchError, CodeChangedError
+            Nothing was recorded then.
+        """
+        from optaic.planning import submit_plan
+
+        return submit_plan(self.runtime, target, is_smart=smart, idempotency_key=idempotency_key)
+
+    def get_plan(self, reference: str) -> PlanHandle:
+        """Read a recorded plan by its id, or a unique beginning of it.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        from optaic.planning import find_plan
+
+        return find_plan(self.runtime, reference)
 
     def execute(self, handle: RunHandle, *, on_progress: Callable[[RunHandle], None] | None = None) -> RunHandle:
         """Execute a recorded run here unless a worker has it, and wait for its end.

@@ -82,3 +82,27 @@ class Questions:
         from optaic.reading import version_items
 
         return version_items(self.runtime, name)
+
+    def plan(self, target: str, *, smart: bool = False) -> dict[str, Any]:
+        """Say what `run(target, recursive=True)` would run, in which batches, and why; nothing is run.
+
+        Parameters
+        ----------
+        target
+            `instance` or `instance.flow_kind`.
+        smart
+            Leave the target out too if it is ready.
+
+        Returns
+        -------
+        dict
+            JSON-ready; `optaic.planning.plan_of` describes it.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            If there is no such target.
+        """
+        from optaic.planning import plan_of
+
+        return plan_of(self.runtime, target, is_smart=smart)

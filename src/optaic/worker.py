@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -51,6 +52,7 @@ def work(
     slots: int = 1,
     shutdown: threading.Event | None = None,
     until_idle: bool = False,
+    plan_id: uuid.UUID | None = None,
     on_event: Callable[[str, Run], None] | None = None,
 ) -> int:
     """Serve the local engine's runs until told to stop.
@@ -70,6 +72,8 @@ def work(
         waited for: a signal handler may set it, and would wait forever for the lock that a wait in its thread holds.
     until_idle
         Return when nothing is running, nothing can be claimed, and no next attempt is due within `SOON`.
+    plan_id
+        Claim only runs that this plan needs; None for all.
     on_event
         Told `claimed`, `ended` and `rescued`, with the run; called from several threads.
 
@@ -97,8 +101,8 @@ def work(
             held, is_idle = None, False
             try:
                 upkeep.do(database)
-                if len(running) < slots and has_work(database):
-                    held = claim(database, worker=name, lease=settings.lease)
+                if len(running) < slots and has_work(database, plan_id=plan_id):
+                    held = claim(database, worker=name, lease=settings.lease, plan_id=plan_id)
                 if until_idle and held is None and not running:
                     is_idle = not has_work(database) and not _has_work_soon(database)
             except LedgerError:

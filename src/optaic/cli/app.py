@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("optaic.cli.project", "Make a project: optaic.yaml, and a ledger in .optaic/."),
     "apply": ("optaic.cli.project", "Declare what optaic.yaml says; shows the change."),
     "run": ("optaic.cli.execute", "Run an instance and wait, with live progress."),
+    "plan": ("optaic.cli.plan", "What would run for a target, in which order, and why."),
     "status": ("optaic.cli.project", "Every flow: status, version, last data date."),
     "runs": ("optaic.cli.inspect", "List runs."),
     "show": ("optaic.cli.inspect", "Everything about one run."),

@@ -22,10 +22,13 @@ TIP_ID_LENGTH = 18
 
 STATUS_COLOURS = {
     "completed": "green",
+    "done": "green",
     "ready": "green",
     "ok": "green",
     "running": "cyan",
     "pending": "yellow",
+    "waiting": "yellow",
+    "blocked": "red",
     "stale": "yellow",
     "stale_source_delayed": "yellow",
     "warning": "yellow",

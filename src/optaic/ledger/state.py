@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, and_, bindparam, func, select, update
 
 from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts
-from optaic.domain.kind import FlowKind, InstanceKind, main_flow_kind
+from optaic.domain.kind import target_name
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
@@ -52,15 +52,11 @@ def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -
     return [_to_facts(row, tuple(edges.get(row.id, ()))) for row in tx.conn.execute(_flows(tx, flow_ids))]
 
 
-def _target(instance: str, instance_kind: str, kind: str) -> str:
-    return instance if main_flow_kind(InstanceKind(instance_kind)) is FlowKind(kind) else f"{instance}.{kind}"
-
-
 def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
     spec: Mapping[str, Any] = row.freshness_spec or {}
     return FlowFacts(
         id=row.id,
-        target=_target(row.instance, row.instance_kind, row.kind),
+        target=target_name(row.instance, row.instance_kind, row.kind),
         current_run_id=row.current_run_id,
         config_digest=row.config_digest,
         code_digest=row.code_digest,
@@ -96,7 +92,7 @@ def _to_edge(
         selector = f"version:{row.selector_version}"
     return Edge(
         upstream_id=row.upstream_flow_id,
-        upstream=_target(row.instance, row.instance_kind, row.kind),
+        upstream=target_name(row.instance, row.instance_kind, row.kind),
         role=row.role,
         selector=selector,
         is_read=row.read_columns != [] if has_read else True,

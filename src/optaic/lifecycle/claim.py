@@ -24,15 +24,16 @@ from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import attempts, catalog, limits, runs, search, versions
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
-from optaic.ledger.session import Database, Transaction
+from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import (
     definition_versions,
     definitions,
     instance_revisions,
     pipeline_runs,
+    plan_members,
 )
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import pins
+from optaic.lifecycle import pins, plan
 
 _log = logging.getLogger("optaic.claim")
 
@@ -56,8 +57,10 @@ class Claim:
     task: Task
 
 
-def candidates(tenant_id: int, engine: str, run_id: uuid.UUID | None = None) -> Select[tuple[uuid.UUID]]:
-    """Give the query that finds the next run to claim: highest priority first, then the oldest.
+def candidates(
+    tenant_id: int, engine: str, run_id: uuid.UUID | None = None, plan_id: uuid.UUID | None = None
+) -> Select[tuple[uuid.UUID]]:
+    """Give the query that finds the next run to claim, of all or of a plan: highest priority first, then the oldest.
 
     An official run waits while another official run of its flow is running; the database refuses a second one anyway.
     """
@@ -77,13 +80,18 @@ def candidates(tenant_id: int, engine: str, run_id: uuid.UUID | None = None) -> 
     )
     if run_id is not None:
         return query.where(runs_table.c.id == run_id)
+    if plan_id is not None:
+        needed = select(plan_members.c.step_id).where(
+            plan_members.c.tenant_id == tenant_id, plan_members.c.plan_id == plan_id
+        )
+        query = query.where(runs_table.c.plan_step_id.in_(needed))
     return query.order_by(runs_table.c.priority.desc(), runs_table.c.submitted_at, runs_table.c.id).limit(1)
 
 
-def has_work(database: Database, *, engine: str = "local") -> bool:
-    """Look, without writing, whether there is a run to claim."""
+def has_work(database: Database, *, engine: str = "local", plan_id: uuid.UUID | None = None) -> bool:
+    """Look, without writing, whether there is a run to claim, of all or of a plan."""
     with database.read() as tx:
-        return tx.conn.execute(candidates(tx.tenant_id, engine)).first() is not None
+        return tx.conn.execute(candidates(tx.tenant_id, engine, plan_id=plan_id)).first() is not None
 
 
 def claim(
@@ -93,6 +101,7 @@ def claim(
     lease: dt.timedelta,
     engine: str = "local",
     run_id: uuid.UUID | None = None,
+    plan_id: uuid.UUID | None = None,
 ) -> Claim | None:
     """Claim the next pending run, or a certain one.
 
@@ -112,6 +121,8 @@ def claim(
         Whose runs.
     run_id
         Claim only this run.
+    plan_id
+        Claim only runs that this plan needs.
 
     Returns
     -------
@@ -127,29 +138,31 @@ def claim(
         found = None
         try:
             with database.write(actor_id=SYSTEM_ID) as tx:
-                found = _find(tx, engine, run_id)
+                found = _find(tx, engine, run_id, plan_id)
                 if found is None:
                     return None
                 held = _start(tx, found, worker, lease)
         except (LedgerError, MemoryError):
             raise
+        except _Refused as refused:
+            _refuse(database, refused.run_id, refused.reason)
+            continue
         except Exception as error:
             if isinstance(error, IntegrityError) and _ONE_OFFICIAL in str(error.orig):
                 continue  # two official runs of one flow were claimed at the same moment; the index let one through
             if found is None:
                 raise
-            _refuse(database, found, error)
+            _refuse(database, found, _unstartable(found, error))
             continue
-        if held is not None:
-            return held
+        return held
 
 
 _ONE_OFFICIAL = "uq_runs_one_official_running"
 
 
-def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None) -> uuid.UUID | None:
+def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None, plan_id: uuid.UUID | None) -> uuid.UUID | None:
     """Find the run to start, and keep other claimers from it."""
-    query = candidates(tx.tenant_id, engine, run_id)
+    query = candidates(tx.tenant_id, engine, run_id, plan_id)
     full = limits.full_scopes(tx)
     if full.is_everything:
         return None
@@ -159,33 +172,48 @@ def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None) -> uuid.UUID |
     return tx.conn.execute(query).scalar_one_or_none()
 
 
-def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim | None:
-    """Open an attempt; None if the run has failed instead, because an input could not be pinned."""
+class _Refused(Exception):  # noqa: N818 - an answer, and no error
+    """A run cannot start, because an input cannot be pinned."""
+
+    def __init__(self, run_id: uuid.UUID, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.run_id = run_id
+        self.reason = reason
+
+
+def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim:
+    """Open an attempt; what was written is undone if it raises."""
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
     if run.attempt == 0:
         refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
         if refusal is not None:
-            runs.change(tx, run, transitions.refuse(run, refusal))
-            return None
+            raise _Refused(run.id, refusal)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
     return Claim(run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt))
 
 
-def _refuse(database: Database, run_id: uuid.UUID, error: Exception) -> None:
-    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others."""
+def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
     _log.error("run %s cannot be started, and fails", run_id, exc_info=error)
-    reason = Reason(
+    return Reason(
         code=ReasonCode.ENGINE_ERROR,
         message=f"could not be started from what the ledger holds of it: {sentence_of(error)}",
         next_step=f"look for what is wrong: optaic doctor; then: optaic retry {run_id}",
     )
+
+
+def _refuse(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
+    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others.
+
+    In a transaction of its own, because plans are written under the graph lock, which comes before the run.
+    """
     with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
+        lock_graph(tx)
         run = runs.get(tx, run_id)
-        runs.change(tx, run, transitions.refuse(run, reason))
+        plan.advance(tx, runs.change(tx, run, transitions.refuse(run, reason)))
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:

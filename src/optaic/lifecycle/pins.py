@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import insert, select, update
 
@@ -12,7 +12,7 @@ from optaic.domain.fingerprint import fingerprint
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
 from optaic.errors import UpstreamNotReadyError
-from optaic.ledger import catalog
+from optaic.ledger import catalog, steps
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
@@ -25,19 +25,29 @@ from optaic.lifecycle import gate
 def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, config_digest: str | None) -> Reason | None:
     """Pin the run's inputs and its fingerprint, in the transaction that starts its first attempt.
 
+    A run of a plan reads the plan's snapshot, and what the plan's own steps have made of it since. Every other run
+    reads what is current, and the gate is checked again.
+
     Returns
     -------
     Reason or None
         Why the run cannot start: an input has nothing to pin, or is not ready any more. None if it can.
     """
-    try:
-        gate.check(tx, flow, is_forced=run.is_forced)
-    except UpstreamNotReadyError as error:
-        step = f"{error.next_step}; then: optaic retry {run.id}"
-        return Reason(code=ReasonCode.UPSTREAM_NOT_READY, message=error.message, next_step=step)
+    planned: Mapping[uuid.UUID, uuid.UUID] = {}
+    if run.plan_step_id is not None:
+        planned = steps.pins_of(tx, run.plan_step_id)
+    else:
+        try:
+            gate.check(tx, flow, is_forced=run.is_forced)
+        except UpstreamNotReadyError as error:
+            step = f"{error.next_step}; then: optaic retry {run.id}"
+            return Reason(code=ReasonCode.UPSTREAM_NOT_READY, message=error.message, next_step=step)
     pins: list[tuple[FlowInput, uuid.UUID]] = []
     for item in catalog.inputs_of(tx, [flow.id]):
         version_id = pinned_version(tx, item)
+        if item.selector == "current":
+            # An input that was declared after the plan was made is not in its snapshot.
+            version_id = planned.get(item.upstream_flow_id, version_id)
         if version_id is None:
             return Reason(
                 code=ReasonCode.UPSTREAM_NOT_READY,

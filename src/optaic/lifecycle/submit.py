@@ -184,7 +184,6 @@ def record_official(
     *,
     trigger: str,
     triggered_by: Mapping[str, Any] | None = None,
-    plan_step_id: uuid.UUID | None = None,
     priority: int = 0,
 ) -> Run:
     """Record an official run of a flow as it is now; whoever calls has decided that it may run.
@@ -196,30 +195,27 @@ def record_official(
     flow
         What runs, with its own config, params and seed.
     trigger
-        What set it off: `plan`, `upstream` or `schedule`.
+        What set it off: `upstream` or `schedule`.
     triggered_by
-        Which plan, versions or schedule, as JSON.
-    plan_step_id
-        The step that it carries out.
+        Which versions or schedule, as JSON.
     priority
         Higher is claimed first.
     """
-    own: Mapping[str, Any] = flow.config.get("params", {})
     return runs.insert_run(
-        tx,
-        flow,
-        {
-            "standing": Standing.OFFICIAL,
-            "priority": priority,
-            "timeout_seconds": flow.policies.get("timeout_seconds"),
-            "retry_policy": RetryPolicy.from_json(flow.policies.get("retry", {})).to_json(),
-            "trigger": trigger,
-            "triggered_by": None if triggered_by is None else dict(triggered_by),
-            "plan_step_id": plan_step_id,
-            "params": check_params(flow.params_schema or {}, own, instance=flow.instance),
-            "seed": int(flow.policies.get("seed", 0)),
-        },
+        tx, flow, {**official_values(flow), "priority": priority, "trigger": trigger, "triggered_by": triggered_by}
     )
+
+
+def official_values(flow: Flow) -> dict[str, Any]:
+    """Give what an official run of a flow has of the flow: its params, seed, timeout and retry policy."""
+    own: Mapping[str, Any] = flow.config.get("params", {})
+    return {
+        "standing": Standing.OFFICIAL,
+        "timeout_seconds": flow.policies.get("timeout_seconds"),
+        "retry_policy": RetryPolicy.from_json(flow.policies.get("retry", {})).to_json(),
+        "params": check_params(flow.params_schema or {}, own, instance=flow.instance),
+        "seed": int(flow.policies.get("seed", 0)),
+    }
 
 
 def _check_words(submission: Submission) -> None:
@@ -289,7 +285,7 @@ def earlier_run(tx: Transaction, key: str, digest: str) -> Run | None:
     if row is None:
         return None
     if row.request_digest != digest or row.run_id is None:
-        raise IdempotencyMismatchError(key, row.run_id)
+        raise IdempotencyMismatchError(key, row.run_id, plan_id=row.plan_id)
     return runs.get(tx, row.run_id)
 
 
