@@ -99,6 +99,7 @@ def late_flows(tx: Transaction) -> list[uuid.UUID]:
     query = select(flows.c.id).where(
         flows.c.tenant_id == tx.tenant_id,
         flows.c.is_overdue == 0,
+        flows.c.current_run_id.is_not(None),
         flows.c.ready_until <= db_now(),
         flows.c.archived_at.is_(None),
     )
