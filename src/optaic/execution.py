@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from types import FrameType
 from typing import Self
 
 from optaic.bootstrap import Runtime
@@ -30,26 +32,33 @@ OnProgress = Callable[[RunHandle], None]
 def execute(runtime: Runtime, handle: RunHandle, *, on_progress: OnProgress | None = None) -> RunHandle:
     """Execute a recorded run here unless a worker has it, and wait for its end.
 
-    An interrupt (Ctrl-C) asks the run to stop and goes on waiting; a second one leaves at once.
+    An interrupt (Ctrl-C) asks the run to stop and goes on waiting; a second one leaves at once. What a handler of
+    signals wants must be told by `on_progress`, which may raise: see `Interrupts`.
 
     Raises
     ------
     LedgerError
         If the database stayed away for longer than a lease.
     """
-    with Execution(runtime, handle.id) as execution:
-        is_interrupted = False
-        while not handle.refresh().record.status.is_terminal:
+    with Execution(runtime, handle.id) as execution, Interrupts() as interrupts:
+        read_at, is_asked = time.monotonic(), False
+        while not handle.record.status.is_terminal:
             if on_progress is not None:
                 on_progress(handle)
             try:
+                if interrupts.count > 1:
+                    raise KeyboardInterrupt
+                if interrupts.count and not is_asked:
+                    with suppress(IllegalTransitionError):  # it has ended at this very moment
+                        cancel(runtime.database, handle.id)
+                    is_asked = True
                 execution.step(POLL_SECONDS, is_pending=handle.record.status is RunStatus.PENDING)
-            except KeyboardInterrupt:
-                if is_interrupted:
+                handle.refresh()
+                read_at = time.monotonic()
+            except LedgerError:
+                if time.monotonic() - read_at > runtime.settings.lease_seconds:
                     raise
-                is_interrupted = True
-                with suppress(IllegalTransitionError):  # it has ended at this very moment
-                    cancel(runtime.database, handle.id)
+                time.sleep(POLL_SECONDS)
     if on_progress is not None:
         on_progress(handle)
     return handle
@@ -74,6 +83,36 @@ def wait(handle: RunHandle, *, timeout: float | None, on_progress: OnProgress | 
     return handle
 
 
+class Interrupts:
+    """For the length of a block, Ctrl-C is counted and looked for, instead of raised wherever the program is.
+
+    What a handler raises may hit the program inside a lock of `threading` that then nobody opens; the run's own thread
+    would wait for it forever, and whoever waits for that thread. Only a third one is raised at once. Handlers that are
+    not Python's own are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How often Ctrl-C was pressed."""
+        self._is_mine = False
+
+    def __enter__(self) -> Self:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            self._is_mine = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 2:
+            raise KeyboardInterrupt
+
+
 class Execution:
     """Claims a run when it can be claimed, and supervises it in a thread; a worker that is faster has it instead.
 
@@ -89,7 +128,6 @@ class Execution:
         # Waited for instead of the thread itself: an exception out of a signal handler (Ctrl-C) that hits `Thread.join`
         # leaves a thread that works behind as if it had ended (CPython before 3.13).
         self._ended: threading.Event | None = None
-        self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -109,10 +147,8 @@ class Execution:
         Raises
         ------
         LedgerError
-            If the database stayed away for longer than a lease.
+            If the database is away.
         """
-        if self._failure is not None:
-            raise self._failure
         if self._ended is None:
             rescue(self._runtime.database)
         if self._ended is None and is_pending:
@@ -129,8 +165,8 @@ class Execution:
                             self._settings,
                             shutdown=self._shutdown,
                         )
-                    except LedgerError as error:
-                        self._failure = error
+                    except LedgerError:
+                        pass  # when the database is back, the run is rescued by whoever comes first
                     finally:
                         ended.set()
 

@@ -250,6 +250,11 @@ def execute_plan(
         How many runs at once; `default_slots()` if None.
     on_progress
         Told how far it is, several times a second. What it raises ends the waiting, and gives running work back.
+
+    Raises
+    ------
+    ConflictError
+        If what executed the plan here has ended before it; others may go on with it.
     """
     if handle.record.status is PlanStatus.RUNNING:
         shutdown, left = threading.Event(), threading.Event()

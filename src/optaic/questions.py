@@ -66,22 +66,33 @@ class Questions:
         )
 
     def status(self) -> list[dict[str, Any]]:
-        """Give every live flow's status, as JSON-ready items, by target."""
-        from optaic.reading import flow_statuses
+        """Give every live flow's status, by target, as JSON-ready items that `optaic.overview.statuses` describes."""
+        from optaic.overview import statuses
 
-        return flow_statuses(self.runtime)
+        with self.runtime.database.read() as tx:
+            return list(statuses(tx).values())
 
-    def versions(self, name: str) -> list[dict[str, Any]]:
-        """Give the versions of a dataset, newest first, as JSON-ready items.
+    def why(self, target: str) -> dict[str, Any]:
+        """Say why a flow is ready, or why it is not, back to what made it so.
+
+        Parameters
+        ----------
+        target
+            `instance` or `instance.flow_kind`.
+
+        Returns
+        -------
+        dict
+            JSON-ready; `optaic.explain.explain` describes it.
 
         Raises
         ------
-        NotFoundError
-            If there is no such dataset.
+        NotFoundError, InvalidInputError
+            If there is no such target.
         """
-        from optaic.reading import version_items
+        from optaic.explain import explain
 
-        return version_items(self.runtime, name)
+        return explain(self.runtime, target)
 
     def plan(self, target: str, *, smart: bool = False) -> dict[str, Any]:
         """Say what `run(target, recursive=True)` would run, in which batches, and why; nothing is run.
@@ -106,3 +117,39 @@ class Questions:
         from optaic.planning import plan_of
 
         return plan_of(self.runtime, target, is_smart=smart)
+
+    def lineage(self, reference: str, *, depth: int | None = None) -> dict[str, Any]:
+        """Give the graph that a flow stands in, or the one that a run stood in.
+
+        Parameters
+        ----------
+        reference
+            A target, for flows as they are; a run's id, its beginning, or `TARGET@latest`, for runs as they were.
+        depth
+            At most so many steps upstream and downstream; None for all.
+
+        Returns
+        -------
+        dict
+            JSON-ready: `{"nodes": [...], "edges": [...]}`, as `optaic.lineage` describes them.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            If there is no such target or run, or the depth is below 1.
+        """
+        from optaic.lineage import lineage
+
+        return lineage(self.runtime, reference, depth=depth)
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Give the versions of a dataset, newest first, as JSON-ready items.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such dataset.
+        """
+        from optaic.reading import version_items
+
+        return version_items(self.runtime, name)

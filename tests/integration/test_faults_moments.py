@@ -1,19 +1,23 @@
 """Kill -9 at seeded moments of the lives of runs: afterwards the ledger is whole, and no work is lost or done twice.
 
-A moment is one run in flight when something of it was killed: its worker, fork server, guardian, its own process, or
-PostgreSQL. FAULT_MOMENTS sets how many over both databases, 200 by default: two to three minutes on two busy cores.
-FAULT_SEED sets which.
+A moment is one run in flight when something of it was killed: its worker, fork server, guardian, its own process, the
+lone `optaic run` that executes it, the program whose tracked block it is, or PostgreSQL. FAULT_MOMENTS sets how many
+over both databases, 200 by default: two to three minutes on two busy cores. FAULT_SEED sets which.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import random
 import signal
 import subprocess
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,27 @@ DATASETS = ("one", "two", "three", "four", "five", "six")
 VICTIMS = ("runners", "runners", "guardians", "servers", "worker", "worker")
 
 
+TRACKS = """
+import random
+import time
+
+import polars as pl
+
+import optaic
+
+ledger = optaic.connect()
+chance = random.Random({number})
+while True:
+    with ledger.track("idea", params={{"number": {number}}}) as run:
+        for step in range(3):
+            run.log.info("step %d", step)
+            run.log_metric("loss", chance.random(), step=step)
+            run.progress(30.0 * step)
+            time.sleep(chance.uniform(0.0, 0.1))
+        run.log_frame("scores", pl.DataFrame({{"loss": [chance.random()]}}))
+"""
+
+
 class Siege:
     """Two workers that always have work, and what is killed under them."""
 
@@ -47,23 +72,26 @@ class Siege:
         self.project = project
         self.chance = chance
         self.workers = [self.hire(), self.hire()]
+        self.beside: subprocess.Popen[str] | None = None
         self.submitted: list[RunHandle] = []
         self.moments = 0
+        self.moments_beside = 0
         self.kills = 0
 
     def hire(self) -> subprocess.Popen[str]:
         return self.project.start("worker", "-n", "4")
 
-    def feed_soon(self) -> None:
-        """Feed as soon as the database answers; connections of before are found dead when they are used."""
-        until(self.is_fed, 10.0)
+    def feed_until(self, in_flight: int, seconds: float) -> None:
+        """Feed until so many are in flight at once, whether the database answers already or not yet."""
 
-    def is_fed(self) -> bool:
-        try:
-            self.feed()
-        except LedgerError:
-            return False
-        return True
+        def is_fed() -> bool:
+            try:
+                self.feed()
+                return self.in_flight() >= in_flight
+            except LedgerError:
+                return False
+
+        until(is_fed, seconds)
 
     def feed(self) -> None:
         """Keep enough runs waiting; two in three are official."""
@@ -83,7 +111,9 @@ class Siege:
 
     def is_rescuer_ready(self, rescuer: int) -> bool:
         """Tell whether a worker is at work, and nobody waits for its rescue: then it can be left alone."""
-        return self.in_flight(rescuer) > 0 and self.in_flight() == sum(self.in_flight(one.pid) for one in self.workers)
+        beside = self.beside
+        living = [one.pid for one in (*self.workers, *([beside] if beside else []))]
+        return self.in_flight(rescuer) > 0 and self.in_flight() == sum(self.in_flight(pid) for pid in living)
 
     def strike(self) -> None:
         """Kill something, after a while."""
@@ -109,6 +139,37 @@ class Siege:
                         self.moments += victim != "servers"
         self.kills += 1
 
+    @contextmanager
+    def striking_beside(self, chance: random.Random) -> Generator[None]:
+        """Kill, beside the workers, programs that execute runs of their own."""
+        is_over = threading.Event()
+
+        def strike() -> None:
+            for number in itertools.count(1_000_000, 2):
+                self.strike_beside(self.project.start("run", DATASETS[0], "--param", f"number={number}"), chance)
+                self.strike_beside(self.project.start_script(TRACKS.format(number=number + 1)), chance)
+                if is_over.is_set():
+                    return
+
+        with ThreadPoolExecutor() as pool:
+            striking = pool.submit(strike)
+            try:
+                yield
+            finally:
+                is_over.set()
+            striking.result()
+
+    def strike_beside(self, program: subprocess.Popen[str], chance: random.Random) -> None:
+        """Kill a program at some moment after it has begun a run."""
+        self.beside = program
+        try:
+            until(lambda: self.in_flight(program.pid) > 0 or program.poll() is not None, 60.0)
+            time.sleep(chance.uniform(0.0, 2.5))  # the moment
+            self.moments_beside += self.in_flight(program.pid)
+        finally:
+            end_process(program)
+        assert program.returncode in (0, -signal.SIGKILL), self.project.output()[-3000:]
+
     def calm(self) -> None:
         """Let the workers bring everything to its end, then send them home."""
         until(self.is_over, 120.0)
@@ -131,21 +192,39 @@ class Siege:
 def check_after(project: Project, submitted: list[RunHandle], *, is_prompt: bool) -> None:
     """Check that the ledger is whole, each run has had its effect once, and no lost attempt stayed open for long."""
     check_whole(project.database, project.store)
-    versions = {handle.id: handle.refresh().version for handle in submitted}
-    for handle in submitted:
+    with project.database.read() as tx:
+        recorded = [runs.to_run(row) for row in tx.conn.execute(runs.select_runs())]
+    assert {run.id for run in recorded} >= {handle.id for handle in submitted}
+    for handle in (project.ledger.get(run.id) for run in recorded):
+        if handle.record.type == "ExperimentRun":
+            check_tracked(project, handle)
+            continue
         is_official = handle.standing == "official"
         assert handle.record.status is RunStatus.COMPLETED, f"{handle}: {handle.reason}"
         # Each run answers differently, so an official one publishes exactly one version, and a trial none.
-        assert (versions[handle.id] is not None) == is_official
+        assert (handle.version is not None) == is_official
         assert {f"step {step}" for step in range(3)} <= set(project.text(handle))
     if not is_prompt:  # without a database nobody can be rescued
         return
     with project.database.read() as tx:
-        query = select(attempts).where(attempts.c.outcome == "lost")
-        for row in tx.conn.execute(query):
-            # Within two lease periods of the last sign of life, and what a busy machine adds to that.
-            last = row.heartbeat_at or row.claimed_at
-            assert (row.ended_at - last).total_seconds() < 2 * LEASE + SLACK
+        lost = tx.conn.execute(select(attempts).where(attempts.c.outcome == "lost")).all()
+    waits = [(row.ended_at - (row.heartbeat_at or row.claimed_at)).total_seconds() for row in lost]
+    LOG.info(
+        "%d lost attempts, the longest for %.2f s after its last sign of life", len(waits), max(waits, default=0.0)
+    )
+    # Within two lease periods, and what a busy machine adds to that.
+    assert all(wait < 2 * LEASE + SLACK for wait in waits)
+
+
+def check_tracked(project: Project, handle: RunHandle) -> None:
+    """Check that a tracked block has completed, or is lost and has left nothing."""
+    if handle.status == "completed":
+        assert project.attempts(handle.id) == [(1, "completed", None)]
+        assert handle.artifacts
+        return
+    assert handle.status == "failed"
+    assert project.attempts(handle.id) == [(1, "lost", "worker_lost")]
+    assert not handle.artifacts
 
 
 def declare(project: Project) -> None:
@@ -159,21 +238,23 @@ def test_at_whatever_moment_something_is_killed_the_ledger_is_whole_and_every_ru
 ) -> None:
     with open_project(tmp_path / "project", database_url, lease_seconds=LEASE) as project:
         declare(project)
-        siege = Siege(project, random.Random(f"{SEED}-{database_url.partition(':')[0]}"))
+        seed = f"{SEED}-{database_url.partition(':')[0]}"
+        siege = Siege(project, random.Random(seed))
         started = time.monotonic()
         try:
-            siege.feed()
-            until(lambda: siege.in_flight() > 0, 60.0)
-            while siege.moments < MOMENTS:
-                siege.feed()
-                siege.strike()
-                if siege.kills % 10 == 0:
-                    check_whole(project.database, project.store)  # in the middle of it too
+            siege.feed_until(1, 60.0)
+            with siege.striking_beside(random.Random(f"{seed}-beside")):
+                while siege.moments + siege.moments_beside < MOMENTS:
+                    siege.feed()
+                    siege.strike()
+                    if siege.kills % 10 == 0:
+                        check_whole(project.database, project.store)  # in the middle of it too
             siege.calm()
         finally:
             siege.close()
         seconds = time.monotonic() - started
-        LOG.info("%d kills, %d moments, %d runs in %.0f s", siege.kills, siege.moments, len(siege.submitted), seconds)
+        moments = f"{siege.moments} moments, {siege.moments_beside} beside"
+        LOG.info("%d kills, %s, %d runs in %.0f s", siege.kills, moments, len(siege.submitted), seconds)
         check_after(project, siege.submitted, is_prompt=True)
 
 
@@ -187,15 +268,14 @@ def test_at_whatever_moment_postgresql_is_killed_the_ledger_is_whole_and_the_wor
         siege = Siege(project, chance)
         try:
             for _ in range(max(MOMENTS // 25, 2)):
-                siege.feed_soon()
-                until(lambda: siege.in_flight() >= 4, 60.0)
+                siege.feed_until(4, 60.0)
                 time.sleep(chance.uniform(0.0, 0.4))  # the moment
                 siege.moments += siege.in_flight()
                 private_postgres.kill9()
                 time.sleep(chance.uniform(0.0, 1.5 * LEASE))  # for shorter and for longer than a lease
                 private_postgres.restart()
                 assert [worker.poll() for worker in siege.workers] == [None, None], project.output()[-3000:]
-                siege.feed_soon()
+                siege.feed_until(0, 10.0)
             siege.calm()
         finally:
             siege.close()

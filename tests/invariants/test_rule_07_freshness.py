@@ -30,7 +30,6 @@ from sqlalchemy import select, update
 
 from optaic.domain.freshness import FlowState, evaluate
 from optaic.domain.kind import InstanceKind
-from optaic.domain.lease import AttemptOutcome
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result

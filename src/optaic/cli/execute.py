@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -157,7 +158,7 @@ def _follow(ledger: Ledger, run: RunHandle, *, detach: bool, as_json: bool) -> i
         with Signals() as signals, watch() as watching:
 
             def tell(seen: RunHandle) -> None:
-                if signals.take_interrupt():
+                if not seen.record.status.is_terminal and signals.look():
                     _ask_to_stop(ledger, seen, watching)
                 watching(seen)
 
@@ -196,7 +197,7 @@ def _left(run: RunHandle, leaving: Leave) -> int:
 
 
 class Leave(BaseException):
-    """The process was told to go; raised by the handler of a signal, wherever the program is."""
+    """The process was told to go."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -204,14 +205,16 @@ class Leave(BaseException):
 
 
 class Signals:
-    """For the length of a block: Ctrl-C is a wish that is looked for, a second one and SIGTERM leave.
+    """For the length of a block: Ctrl-C is a wish that is looked for; so is to leave, by a second one or SIGTERM.
 
-    A KeyboardInterrupt could hit anywhere, in the middle of a statement of the ledger too; a wish is read between two.
+    What a handler raises could hit anywhere, in the middle of a statement of the ledger or inside a lock; a wish is
+    read between two looks at the run. A third Ctrl-C does not wait for that.
     """
 
     def __init__(self) -> None:
         self._interrupts = 0
         self._is_taken = False
+        self._why = ""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -227,8 +230,19 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def take_interrupt(self) -> bool:
-        """Tell once that Ctrl-C was pressed."""
+    def look(self) -> bool:
+        """Tell once that Ctrl-C was pressed.
+
+        Raises
+        ------
+        Leave
+            If the process was told to go. It takes a moment, in which the run is given back; further signals are
+            ignored, so that none cuts that short.
+        """
+        if self._why:
+            for number in self._before:
+                signal.signal(number, signal.SIG_IGN)
+            raise Leave(self._why)
         if self._interrupts and not self._is_taken:
             self._is_taken = True
             return True
@@ -237,13 +251,13 @@ class Signals:
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupts += 1
         if self._interrupts > 1:
-            raise Leave("interrupted")
+            self._why = "interrupted"
+        if self._interrupts > 2:
+            # The database does not answer. The lease of what still runs expires, and the next worker takes it up.
+            os._exit(EXIT_FAILED)
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        # Leaving takes a moment, in which the run is given back; another signal must not cut that short.
-        for other in self._before:
-            signal.signal(other, signal.SIG_IGN)
-        raise Leave(f"stopped by {signal.Signals(number).name}")
+        self._why = f"stopped by {signal.Signals(number).name}"
 
 
 def print_outcome(run: RunHandle) -> None:

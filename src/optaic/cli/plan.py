@@ -114,7 +114,7 @@ def follow_plan(ledger: Ledger, plan: PlanHandle, *, detach: bool, slots: int | 
         with Signals() as signals, _Watch(ledger) as watching:
 
             def tell(progress: Progress) -> None:
-                if signals.take_interrupt():
+                if signals.look():
                     watching.note("asking the plan to stop; Ctrl-C again leaves at once")
                     stop_plan(ledger.runtime, plan)
                 watching(progress)

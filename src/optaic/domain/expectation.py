@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from optaic.domain.duration import MAX_DURATION
 from optaic.domain.known import DEFAULT_CALENDAR, Anchor, parse_lag
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
@@ -114,7 +115,7 @@ def find_problems(spec: Mapping[str, Any]) -> list[Problem]:
 
 def _number_problems(spec: Mapping[str, Any]) -> list[Problem]:
     found: list[Problem] = []
-    for field, first, last in (("day_of_month", 1, 31), ("n", 1, 1000), ("grace", 0, 1000)):
+    for field, first, last in (("day_of_month", 1, 31), ("n", 1, 366), ("grace", 0, 100)):
         value = spec.get(field, first)
         if isinstance(value, bool) or not isinstance(value, int) or not first <= value <= last:
             step = f"write a whole number from {first} to {last}"
@@ -128,14 +129,16 @@ def _text_problems(spec: Mapping[str, Any]) -> list[Problem]:
     if "day_of_week" in spec and str(spec["day_of_week"]).lower() not in _DAYS:
         found.append(("day_of_week", f"{shown['day_of_week']} is no day", f"use one of: {', '.join(_DAYS)}"))
     if "every" in spec and _duration(spec["every"]) is None:
-        found.append(("every", f"{shown['every']} is not a length of time", "write for example 30m, 6h, 2d or 1w"))
+        found.append(
+            ("every", f"{shown['every']} is not a length of time", "write for example 30m, 6h, 2d or 1w, at most 366d")
+        )
     if "deadline" in spec:
         try:
             _deadline(spec["deadline"])
         except InvalidInputError:
             step = 'write a time of day, "18:00" or "06:00 + 1d", or a distance, "close + 2h"'
             found.append(("deadline", f"{shown['deadline']} is not a deadline", step))
-    if "zone" in spec and spec["zone"] not in available_timezones():
+    if "zone" in spec and str(spec["zone"]) not in available_timezones():
         hint = did_you_mean(str(spec["zone"]), sorted(available_timezones()))
         found.append(("zone", f"{shown['zone']} is no time zone{hint}", "use a name such as America/New_York"))
     if "on_delayed" in spec and spec["on_delayed"] not in ("wait", "run"):
@@ -194,15 +197,19 @@ def parse_expectation(spec: Mapping[str, Any] | None, *, zone: str = "UTC") -> E
 def _deadline(text: object) -> tuple[Anchor, dt.timedelta]:
     match = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
-        return parse_lag(text)
+        anchor, offset = parse_lag(text)
+        if abs(offset) > MAX_DURATION:
+            raise InvalidInputError(f"the deadline {text!r} is more than {MAX_DURATION.days} days away")
+        return anchor, offset
     return Anchor.DATE, dt.timedelta(days=int(match[3] or 0), hours=int(match[1]), minutes=int(match[2]))
 
 
 def _duration(text: object) -> dt.timedelta | None:
     match = _EVERY.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None or float(match[1]) <= 0 or float(match[1]) > 1e6:
+    if match is None or float(match[1]) > 1e6:
         return None
-    return dt.timedelta(**{_UNITS[match[2]]: float(match[1])})
+    duration = dt.timedelta(**{_UNITS[match[2]]: float(match[1])})
+    return duration if dt.timedelta() < duration <= MAX_DURATION else None
 
 
 def local_instant(date: dt.date, offset: dt.timedelta, zone: str) -> dt.datetime:

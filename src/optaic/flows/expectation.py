@@ -12,8 +12,11 @@ from optaic.domain.expectation import Expectation, Frequency, local_instant, par
 from optaic.domain.known import Anchor
 from optaic.flows import calendar
 
-_FAR = 9000
-"""Years from here on are not looked at: no calendar knows their sessions."""
+_FIRST = dt.date(1970, 1, 1)
+"""Nothing is expected of days before: of data that end there, or of years that no library knows, they are overdue."""
+
+_LAST = dt.date(2200, 1, 1)
+"""Data that reach it are good for ever: 9999-12-31 is how many sources write that something has no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ def reach(spec: Mapping[str, Any] | None, last_data_date: dt.date | None, refres
     Raises
     ------
     InvalidInputError
-        If there is no such calendar, or it does not know the sessions around that date.
+        If anything is wrong with the expectation, there is no such calendar, or the library cannot make it.
     """
     expectation = read(spec)
     if expectation.frequency is Frequency.IRREGULAR:
@@ -60,7 +63,9 @@ def reach(spec: Mapping[str, Any] | None, last_data_date: dt.date | None, refres
     version = calendar.library_version(expectation.calendar)
     if last_data_date is None:
         return Reach(ready_until=refreshed_at, calendar=version)
-    dates = due_dates(expectation, last_data_date)
+    if last_data_date >= _LAST:
+        return Reach(calendar=version)
+    dates = due_dates(expectation, max(last_data_date, _FIRST - dt.timedelta(days=1)))
     missing = [next(dates) for _ in range(expectation.grace + 1)]
     return Reach(expected_date=missing[0], ready_until=deadline(expectation, missing[-1]), calendar=version)
 
@@ -73,9 +78,14 @@ def read(spec: Mapping[str, Any] | None) -> Expectation:
     InvalidInputError
         If anything is wrong with it.
     """
-    if spec is None or "zone" in spec or "deadline" not in spec:
-        return parse_expectation(spec)
-    return parse_expectation(spec, zone=calendar.zone_of(parse_expectation(spec).calendar))
+    expectation = parse_expectation(spec)
+    is_clock_time = expectation.anchor is Anchor.DATE and expectation.frequency not in (
+        Frequency.IRREGULAR,
+        Frequency.INTERVAL,
+    )
+    if spec is None or "zone" in spec or not is_clock_time:
+        return expectation
+    return parse_expectation(spec, zone=calendar.zone_of(expectation.calendar))
 
 
 def deadline(expectation: Expectation, date: dt.date) -> dt.datetime:
@@ -83,11 +93,12 @@ def deadline(expectation: Expectation, date: dt.date) -> dt.datetime:
     if expectation.anchor is Anchor.DATE:
         return local_instant(date, expectation.offset, expectation.zone)
     edges = calendar.opens if expectation.anchor is Anchor.OPEN else calendar.closes
-    return edges([date], expectation.calendar)[0] + expectation.offset
+    name = expectation.calendar if date <= calendar.known_until(expectation.calendar) else calendar.WEEKDAYS
+    return edges([date], name)[0] + expectation.offset
 
 
 def due_dates(expectation: Expectation, after: dt.date) -> Iterator[dt.date]:
-    """Give the due event dates after a date, in order, for as far as the calendar knows its sessions."""
+    """Give the due event dates after a date, in order; none for a frequency that has no sessions."""
     match expectation.frequency:
         case Frequency.DAILY:
             yield from _sessions(expectation.calendar, after)
@@ -108,17 +119,29 @@ def due_dates(expectation: Expectation, after: dt.date) -> Iterator[dt.date]:
 def _sessions(name: str, after: dt.date) -> Iterator[dt.date]:
     """Give the sessions after a date, by pieces."""
     first = after + dt.timedelta(days=1)
-    while first.year < _FAR:
+    while True:
         last = first + dt.timedelta(days=60)
-        yield from calendar.sessions(first, last, name)
+        yield from _between(first, last, name)
         first = last + dt.timedelta(days=1)
+
+
+def _between(first: dt.date, last: dt.date, name: str) -> list[dt.date]:
+    """Give the sessions between two dates; after the last day that the calendar knows, the weekdays.
+
+    Nothing at all would be worse: late data would stay ready, and nobody would hear of it.
+    """
+    until = calendar.known_until(name)
+    found = calendar.sessions(first, min(last, until), name)
+    if last > until:
+        found += calendar.sessions(max(first, until + dt.timedelta(days=1)), last, calendar.WEEKDAYS)
+    return found
 
 
 def _weekly(expectation: Expectation, after: dt.date) -> Iterator[dt.date]:
     monday = after - dt.timedelta(days=after.weekday())
-    while monday.year < _FAR:
+    while True:
         wanted = monday + dt.timedelta(days=expectation.day_of_week)
-        found = calendar.sessions(monday, wanted, expectation.calendar)
+        found = _between(monday, wanted, expectation.calendar)
         if found and found[-1] > after:
             yield found[-1]
         monday += dt.timedelta(days=7)
@@ -126,11 +149,11 @@ def _weekly(expectation: Expectation, after: dt.date) -> Iterator[dt.date]:
 
 def _monthly(expectation: Expectation, after: dt.date, step: int) -> Iterator[dt.date]:
     year, month = after.year, after.month
-    while year < _FAR:
+    while True:
         if month % step == 0:
             length = months.monthrange(year, month)[1]
             wanted = dt.date(year, month, min(expectation.day_of_month, length))
-            found = calendar.sessions(wanted.replace(day=1), wanted.replace(day=length), expectation.calendar)
+            found = _between(wanted.replace(day=1), wanted.replace(day=length), expectation.calendar)
             before = [session for session in found if session <= wanted]
             due = before[-1] if before else found[0] if found else None
             if due is not None and due > after:

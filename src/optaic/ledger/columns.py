@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    String,
     Table,
     Uuid,
     any_,
@@ -65,8 +66,6 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """Choose the column type of the database."""
         if dialect.name == "sqlite":
-            from sqlalchemy import String
-
             return dialect.type_descriptor(String(26))
         return dialect.type_descriptor(DateTime(timezone=True))
 
@@ -144,6 +143,19 @@ def among(column: ColumnElement[Any], ids: Collection[uuid.UUID], *, is_postgres
         return column == any_(bindparam(None, list(ids), type_=ARRAY(Id)))
     table = func.json_each(json.dumps([one.hex for one in ids])).table_valued("value")
     return column.in_(select(type_coerce(table.c.value, Id)))
+
+
+def among_given(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnElement[bool]:
+    """Give the same condition on ids that come when the statement is executed, as the parameter `ids`."""
+    if is_postgresql:
+        return column == any_(bindparam("ids", type_=ARRAY(Id)))
+    table = func.json_each(bindparam("ids", type_=String())).table_valued("value")
+    return column.in_(select(type_coerce(table.c.value, Id)))
+
+
+def given_ids(ids: Collection[uuid.UUID], *, is_postgresql: bool) -> Any:
+    """Give the value of the parameter `ids`."""
+    return list(ids) if is_postgresql else json.dumps([one.hex for one in ids])
 
 
 def column(name: str, kind: Any, comment: str, *, null: bool = False, **kw: Any) -> Column[Any]:

@@ -11,9 +11,23 @@ import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from optaic.domain.freshness import (
     CLOCK_CAUSES,
@@ -28,7 +42,7 @@ from optaic.domain.freshness import (
     upstream_first,
 )
 from optaic.domain.status import Freshness
-from optaic.ledger.columns import among, db_now
+from optaic.ledger.columns import among, among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import database_clock, load_facts, sync_edges
 from optaic.ledger.tables import flow_inputs, flows
@@ -120,12 +134,22 @@ def settle(tx: Transaction, flow_ids: Iterable[uuid.UUID]) -> Settled:
     after = _decide_all(tx, facts, database_clock(tx))
     changed = {flow_id: state for flow_id, state in after.items() if _row(state) != before[flow_id]}
     _store(tx, changed)
-    frontier: Collection[uuid.UUID] = [
-        flow_id for flow_id, state in changed.items() if state.blocks_from != _state(before[flow_id]).blocks_from
-    ]
+    earlier: dict[dt.date, list[uuid.UUID]] = {}
+    later: list[uuid.UUID] = []
+    for flow_id, state in changed.items():
+        blocked_from = _state(before[flow_id]).blocks_from
+        if state.blocks_from < blocked_from:
+            earlier.setdefault(state.blocks_from, []).append(flow_id)
+        elif state.blocks_from > blocked_from:
+            later.append(flow_id)
     downstream: dict[uuid.UUID, Freshness] = {}
+    # The earliest date first: what it has reached, the later ones do not walk through again.
+    for since, seeds in sorted(earlier.items()):
+        downstream |= _execute(tx, _spread(tx.is_postgresql), seeds, since=since)
+    # What became ready again may be stale for another reason, from another date: that is decided flow by flow.
+    frontier: Collection[uuid.UUID] = later
     while frontier:
-        step = {row.id: Freshness(row.freshness) for row in tx.conn.execute(_inherit(tx, frontier))}
+        step = _execute(tx, _inherit(tx.is_postgresql), frontier)
         downstream |= step
         frontier = step.keys()
     own = {
@@ -209,17 +233,77 @@ def _earlier(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElemen
     return case((one < other, one), else_=other)
 
 
-def _inherit(tx: Transaction, frontier: Collection[uuid.UUID]) -> Any:
+def _execute(
+    tx: Transaction, statement: ReturningUpdate[Any], flow_ids: Collection[uuid.UUID], **values: Any
+) -> dict[uuid.UUID, Freshness]:
+    given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql), **values}
+    rows = tx.conn.execute(statement, given)
+    return {flow_id: _FRESHNESS[freshness] for flow_id, freshness in rows.tuples()}
+
+
+_FRESHNESS = {freshness.value: freshness for freshness in Freshness}
+
+
+# Building a statement takes longer than sending it, so those of every step are built once.
+@cache
+def _spread(is_postgresql: bool) -> ReturningUpdate[Any]:  # noqa: FBT001 - the key of a cache
+    """Give the statement that carries a date downstream from some flows that became stale from that date.
+
+    It stops at flows whose readers know of that date, or an earlier one, already.
+    """
+    tenant, since = bindparam("tenant", type_=Integer()), bindparam("since", type_=Date())
+    followed = and_(
+        flow_inputs.c.tenant_id == tenant,
+        flow_inputs.c.ended_at.is_(None),
+        flow_inputs.c.selector == "current",
+        flow_inputs.c.is_read == 1,
+        flow_inputs.c.read_until >= since,
+    )
+    direct = select(flow_inputs.c.flow_id).where(
+        followed, among_given(flow_inputs.c.upstream_flow_id, is_postgresql=is_postgresql)
+    )
+    reached = direct.cte("reached", recursive=True)
+    passed = flows.alias("passed")
+    reached = reached.union(
+        select(flow_inputs.c.flow_id)
+        .select_from(reached)
+        .join(
+            passed,
+            and_(
+                passed.c.tenant_id == tenant,
+                passed.c.id == reached.c.flow_id,
+                passed.c.own_blocks_from > since,
+                passed.c.inherited_stale_from > since,
+            ),
+        )
+        .join(flow_inputs, and_(followed, flow_inputs.c.upstream_flow_id == reached.c.flow_id))
+    )
+    freshness = case((flows.c.current_run_id.is_(None), Freshness.NOT_INITIALIZED.value), else_=Freshness.STALE.value)
+    return (
+        update(flows)
+        .where(
+            flows.c.tenant_id == tenant,
+            flows.c.id.in_(select(reached.c.flow_id)),
+            flows.c.inherited_stale_from > since,
+        )
+        .values(inherited_stale_from=since, freshness=freshness)
+        .returning(flows.c.id, flows.c.freshness)
+    )
+
+
+@cache
+def _inherit(is_postgresql: bool) -> ReturningUpdate[Any]:  # noqa: FBT001 - the key of a cache
     """Give the statement that works out anew how far the readers of some flows are stale because of their upstreams.
 
     It changes, and returns, only those for which this is now another date.
     """
+    tenant = bindparam("tenant", type_=Integer())
     one_step = flow_inputs.alias("one_step")
     readers = select(one_step.c.flow_id).where(
-        one_step.c.tenant_id == tx.tenant_id,
+        one_step.c.tenant_id == tenant,
         one_step.c.ended_at.is_(None),
         one_step.c.selector == "current",
-        among(one_step.c.upstream_flow_id, frontier, is_postgresql=tx.is_postgresql),
+        among_given(one_step.c.upstream_flow_id, is_postgresql=is_postgresql),
     )
     upstream = flows.alias("upstream")
     blocks_from = _earlier(upstream.c.own_blocks_from, upstream.c.inherited_stale_from)
@@ -234,7 +318,7 @@ def _inherit(tx: Transaction, frontier: Collection[uuid.UUID]) -> Any:
             and_(upstream.c.tenant_id == flow_inputs.c.tenant_id, upstream.c.id == flow_inputs.c.upstream_flow_id),
         )
         .where(
-            flow_inputs.c.tenant_id == tx.tenant_id,
+            flow_inputs.c.tenant_id == tenant,
             flow_inputs.c.ended_at.is_(None),
             flow_inputs.c.selector == "current",
             flow_inputs.c.flow_id.in_(readers),
@@ -252,7 +336,7 @@ def _inherit(tx: Transaction, frontier: Collection[uuid.UUID]) -> Any:
     return (
         update(flows)
         .where(
-            flows.c.tenant_id == tx.tenant_id,
+            flows.c.tenant_id == tenant,
             flows.c.id == inherited.c.flow_id,
             flows.c.inherited_stale_from != inherited.c.since,
         )

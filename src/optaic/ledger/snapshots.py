@@ -32,23 +32,22 @@ def unready_upstreams(tx: Transaction, flow_id: uuid.UUID, *, is_settled: bool) 
     is_settled
         Whether the cache is what the clock says; if not, all of the flow's upstreams are read.
     """
-    upstream = flows.alias("upstream")
     scope = select(literal(flow_id, Id).label("id")).cte("scope", recursive=True)
-    further = (
-        select(flow_inputs.c.upstream_flow_id)
-        .join(scope, scope.c.id == flow_inputs.c.flow_id)
-        .join(
-            upstream,
-            and_(upstream.c.tenant_id == flow_inputs.c.tenant_id, upstream.c.id == flow_inputs.c.upstream_flow_id),
-        )
-        .where(
-            flow_inputs.c.tenant_id == tx.tenant_id,
-            flow_inputs.c.ended_at.is_(None),
-            flow_inputs.c.selector == "current",
-        )
+    further = select(flow_inputs.c.upstream_flow_id).where(
+        flow_inputs.c.tenant_id == tx.tenant_id,
+        flow_inputs.c.flow_id == scope.c.id,
+        flow_inputs.c.ended_at.is_(None),
+        flow_inputs.c.selector == "current",
     )
     if is_settled:
-        further = further.where(upstream.c.freshness != Freshness.READY)
+        # Looked up edge by edge: as a join, SQLite would go through all flows for each flow that it has found.
+        of_upstream = (
+            select(flows.c.freshness)
+            .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == flow_inputs.c.upstream_flow_id)
+            .correlate(flow_inputs)
+            .scalar_subquery()
+        )
+        further = further.where(of_upstream != Freshness.READY)
     return set(tx.conn.execute(select(scope.union(further).c.id)).scalars())
 
 

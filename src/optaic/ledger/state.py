@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select, update
 
 from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts
 from optaic.domain.kind import target_name
-from optaic.ledger.columns import among, db_now
+from optaic.ledger.columns import among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     definition_versions,
@@ -43,13 +44,17 @@ def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -
     """
     if flow_ids is not None and not flow_ids:
         return []
-    changes = _changes(tx, flow_ids)
+    some = None if flow_ids is None else tx.is_postgresql
+    given: dict[str, Any] = {"tenant": tx.tenant_id}
+    if flow_ids is not None:
+        given["ids"] = given_ids(flow_ids, is_postgresql=tx.is_postgresql)
+    changes = _changes_by_flow(tx.conn.execute(_changes(some), given))
     edges: dict[uuid.UUID, list[Edge]] = {}
-    rows = tx.conn.execute(_edges(tx, flow_ids)).all()
+    rows = tx.conn.execute(_edges(some), given).all()
     staged = _staged(tx) if any(row.selector == "stage" for row in rows) else {}
     for row in rows:
         edges.setdefault(row.flow_id, []).append(_to_edge(row, changes, staged))
-    return [_to_facts(row, tuple(edges.get(row.id, ()))) for row in tx.conn.execute(_flows(tx, flow_ids))]
+    return [_to_facts(row, tuple(edges.get(row.id, ()))) for row in tx.conn.execute(_flows(some), given)]
 
 
 def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
@@ -102,11 +107,18 @@ def _to_edge(
     )
 
 
-def _some(tx: Transaction, column: Any, flow_ids: Collection[uuid.UUID] | None) -> list[Any]:
-    return [] if flow_ids is None else [among(column, flow_ids, is_postgresql=tx.is_postgresql)]
+# Building a statement takes longer than sending it, so those of every settling are built once: for all flows (None), or
+# for those that are given, by whether the database is PostgreSQL.
+_Some = bool | None
+_TENANT = bindparam("tenant", type_=Integer())
 
 
-def _flows(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> Any:
+def _some(column: ColumnElement[Any], some: _Some) -> list[ColumnElement[bool]]:
+    return [] if some is None else [among_given(column, is_postgresql=some)]
+
+
+@cache
+def _flows(some: _Some) -> Select[Any]:
     used, made = instance_revisions.alias("used"), definition_versions.alias("made")
     return (
         select(
@@ -135,7 +147,7 @@ def _flows(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> Any:
         .outerjoin(runs, and_(runs.c.tenant_id == flows.c.tenant_id, runs.c.id == flows.c.current_run_id))
         .outerjoin(used, and_(used.c.tenant_id == runs.c.tenant_id, used.c.id == runs.c.revision_id))
         .outerjoin(made, and_(made.c.tenant_id == runs.c.tenant_id, made.c.id == runs.c.definition_version_id))
-        .where(flows.c.tenant_id == tx.tenant_id, flows.c.archived_at.is_(None), *_some(tx, flows.c.id, flow_ids))
+        .where(flows.c.tenant_id == _TENANT, flows.c.archived_at.is_(None), *_some(flows.c.id, some))
         .order_by(instances.c.name, flows.c.kind)
     )
 
@@ -150,7 +162,8 @@ def _read_by_current_run(reader: Any) -> Any:
     )
 
 
-def _edges(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> Any:
+@cache
+def _edges(some: _Some) -> Select[Any]:
     reader, upstream = flows.alias("reader"), flows.alias("upstream")
     return (
         select(
@@ -179,16 +192,17 @@ def _edges(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> Any:
             versions, and_(versions.c.tenant_id == run_inputs.c.tenant_id, versions.c.id == run_inputs.c.version_id)
         )
         .where(
-            flow_inputs.c.tenant_id == tx.tenant_id,
+            flow_inputs.c.tenant_id == _TENANT,
             flow_inputs.c.ended_at.is_(None),
-            *_some(tx, flow_inputs.c.flow_id, flow_ids),
+            *_some(flow_inputs.c.flow_id, some),
         )
         .order_by(flow_inputs.c.flow_id, flow_inputs.c.position)
     )
 
 
-def _changes(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> dict[uuid.UUID, list[Change]]:
-    """Read the versions published after the oldest that a current run of these flows consumed, by flow."""
+@cache
+def _changes(some: _Some) -> Select[Any]:
+    """Give the query of the versions published after the oldest that a current run of these flows consumed."""
     reader, consumed = flows.alias("reader"), versions.alias("consumed")
     oldest = (
         select(run_inputs.c.upstream_flow_id, func.min(consumed.c.number).label("number"))
@@ -197,14 +211,14 @@ def _changes(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> dict[uu
         )
         .join(consumed, and_(consumed.c.tenant_id == run_inputs.c.tenant_id, consumed.c.id == run_inputs.c.version_id))
         .where(
-            run_inputs.c.tenant_id == tx.tenant_id,
+            run_inputs.c.tenant_id == _TENANT,
             reader.c.archived_at.is_(None),
-            *_some(tx, reader.c.id, flow_ids),
+            *_some(reader.c.id, some),
         )
         .group_by(run_inputs.c.upstream_flow_id)
         .subquery()
     )
-    query = (
+    return (
         select(
             versions.c.flow_id,
             versions.c.number,
@@ -213,11 +227,14 @@ def _changes(tx: Transaction, flow_ids: Collection[uuid.UUID] | None) -> dict[uu
             versions.c.run_id,
         )
         .join(oldest, oldest.c.upstream_flow_id == versions.c.flow_id)
-        .where(versions.c.tenant_id == tx.tenant_id, versions.c.number > oldest.c.number)
+        .where(versions.c.tenant_id == _TENANT, versions.c.number > oldest.c.number)
         .order_by(versions.c.flow_id, versions.c.number)
     )
+
+
+def _changes_by_flow(rows: Iterable[Row[Any]]) -> dict[uuid.UUID, list[Change]]:
     found: dict[uuid.UUID, list[Change]] = {}
-    for row in tx.conn.execute(query):
+    for row in rows:
         found.setdefault(row.flow_id, []).append(
             Change(
                 number=row.number,
@@ -246,10 +263,11 @@ def _staged(tx: Transaction) -> dict[tuple[uuid.UUID, str], tuple[uuid.UUID, Cha
     }
 
 
-def sync_edges(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> None:
-    """Store on the live edges of some flows what their current runs read over them."""
+@cache
+def _pinned(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
+    """Give the query of the live edges of given flows with what their current runs read over them."""
     reader = flows.alias("reader")
-    pinned = (
+    return (
         select(
             flow_inputs.c.id,
             flow_inputs.c.is_read,
@@ -260,14 +278,19 @@ def sync_edges(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> None:
         .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
         .outerjoin(run_inputs, _read_by_current_run(reader))
         .where(
-            flow_inputs.c.tenant_id == tx.tenant_id,
+            flow_inputs.c.tenant_id == _TENANT,
             flow_inputs.c.ended_at.is_(None),
-            among(flow_inputs.c.flow_id, flow_ids, is_postgresql=tx.is_postgresql),
+            among_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql),
         )
     )
+
+
+def sync_edges(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> None:
+    """Store on the live edges of some flows what their current runs read over them."""
+    given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql)}
     changed = [
         {"edge": row.id, "until": row.now_until, "read": int(row.columns != [])}
-        for row in tx.conn.execute(pinned)
+        for row in tx.conn.execute(_pinned(tx.is_postgresql), given)
         if (row.read_until, bool(row.is_read)) != (row.now_until, row.columns != [])
     ]
     if changed:

@@ -34,6 +34,7 @@ def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> None:
         raise UpstreamNotReadyError(
             f"{flow.target} cannot run: {sentence(found)}",
             next_step=f"optaic run {flow.target} --recursive",
+            target=flow.target,
             blockers=[_to_json(cause, state) for cause, state in found],
         )
 

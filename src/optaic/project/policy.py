@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from optaic.domain.duration import parse_duration
-from optaic.domain.expectation import FIELDS, find_problems
+from optaic.domain.expectation import FIELDS, Frequency, find_problems
 from optaic.domain.known import parse_known
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.version import DELETED, KNOWN_AT
 from optaic.errors import InvalidInputError
-from optaic.flows.calendar import check_calendar
+from optaic.flows.calendar import zone_of
 from optaic.project.document import Document, Entry
 
 DEFAULT_TIMEOUT = dt.timedelta(hours=1)
@@ -48,8 +48,8 @@ def read_known_at(document: Document, entry: Entry | None, config: Mapping[str, 
     return "observed" if rule is None else rule
 
 
-def read_freshness(document: Document, entry: Entry | None) -> dict[str, Any] | None:
-    """Read what the calendar expects; None if nothing is declared."""
+def read_freshness(document: Document, entry: Entry | None, calendar: str) -> dict[str, Any] | None:
+    """Read what a calendar expects, by default the one that is given; None if nothing is declared."""
     if entry is None or is_null(entry.value):
         return None
     before = len(document.problems)
@@ -59,11 +59,16 @@ def read_freshness(document: Document, entry: Entry | None) -> dict[str, Any] | 
         return None
     for field, problem, step in find_problems(found):
         document.report(fields[field].value if field in fields else entry.value, problem, step)
-    if len(document.problems) == before and "calendar" in found:
+    if len(document.problems) > before:
+        return None
+    if found["frequency"] not in (Frequency.IRREGULAR, Frequency.INTERVAL):
+        found.setdefault("calendar", calendar)
+    if "calendar" in found:
         try:
-            check_calendar(str(found["calendar"]))
+            zone_of(str(found["calendar"]))  # made here, so that no run meets a calendar that cannot be
         except InvalidInputError as error:
-            document.report(fields["calendar"].value, error.message, error.next_step)
+            place = fields["calendar"].value if "calendar" in fields else entry.value
+            document.report(place, error.message, error.next_step)
     return found
 
 

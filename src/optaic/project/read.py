@@ -11,6 +11,7 @@ import yaml
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.kind import RUN_KINDS, InstanceKind
+from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
@@ -105,7 +106,8 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     }
     inputs = _inputs(document, fields.get("inputs"), name, places)
     config["inputs"] = {item.role: _input_config(item) for item in inputs}
-    freshness = read_freshness(document, fields.get("freshness"))
+    config["known_at"] = read_known_at(document, fields.get("known_at"), config)
+    freshness = read_freshness(document, fields.get("freshness"), calendar_of(config))
     if freshness is not None:
         config["freshness"] = freshness
     schedule = read_schedule(document, fields.get("schedule"))
@@ -117,7 +119,6 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
                 "schedule: it reads nothing that could set it off",
                 "declare inputs, or take the schedule out",
             )
-    config["known_at"] = read_known_at(document, fields.get("known_at"), config)
     description = document.text(fields.get("description"), "description")
     if description is not None:
         config["description"] = description
