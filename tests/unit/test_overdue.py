@@ -229,6 +229,11 @@ def test_what_is_too_large_or_of_another_type_is_a_mistake_too(spec: dict[str, A
     assert [name for name, _, _ in find_problems(spec)] == [field]
 
 
+def test_a_day_that_is_almost_right_is_suggested() -> None:
+    [(_, problem, _)] = find_problems({"frequency": "weekly", "day_of_week": "fryday"})
+    assert "did you mean 'friday'?" in problem
+
+
 def test_a_lag_that_no_calendar_reaches_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="too long"):
         parse_lag("close + 99999999999999d")

@@ -127,7 +127,8 @@ def _text_problems(spec: Mapping[str, Any]) -> list[Problem]:
     found: list[Problem] = []
     shown = {field: f"{str(value)[:60]!r}" for field, value in spec.items()}
     if "day_of_week" in spec and str(spec["day_of_week"]).lower() not in _DAYS:
-        found.append(("day_of_week", f"{shown['day_of_week']} is no day", f"use one of: {', '.join(_DAYS)}"))
+        hint = did_you_mean(str(spec["day_of_week"]), _DAYS)
+        found.append(("day_of_week", f"{shown['day_of_week']} is no day{hint}", f"use one of: {', '.join(_DAYS)}"))
     if "every" in spec and _duration(spec["every"]) is None:
         found.append(
             ("every", f"{shown['every']} is not a length of time", "write for example 30m, 6h, 2d or 1w, at most 366d")
