@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,15 +28,13 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, update
 
-from optaic.domain.freshness import FlowState, evaluate
 from optaic.domain.kind import InstanceKind
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
 from optaic.ledger import catalog, freshness
 from optaic.ledger.columns import db_now
-from optaic.ledger.session import Database, Transaction, lock_graph
-from optaic.ledger.state import database_clock, load_facts
+from optaic.ledger.session import Database, lock_graph
 from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
 from optaic.lifecycle.apply import apply
 from optaic.lifecycle.cancel import cancel
@@ -48,6 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, add_dataset, dataset_result, submit_run
+from tests.recomputed import by_brute_force, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -372,24 +371,6 @@ class Wanted:
             elif self.until is not None:
                 slices[item.role] = (DAYS[0], self.until)
         return replace(result, dataset=dataset, slices=slices)
-
-
-def by_brute_force(tx: Transaction) -> dict[uuid.UUID, FlowState]:
-    return evaluate(load_facts(tx), database_clock(tx))
-
-
-def overdue(tx: Transaction) -> Collection[uuid.UUID]:
-    return set(tx.conn.execute(select(flows.c.id).where(flows.c.ready_until <= db_now())).scalars())
-
-
-def summary(state: FlowState) -> tuple[object, ...]:
-    return (state.freshness, state.own_from, state.own_blocks_from, state.inherited_from)
-
-
-def stored(tx: Transaction) -> dict[uuid.UUID, tuple[object, ...]]:
-    names = ("freshness", "own_stale_from", "own_blocks_from", "inherited_stale_from")
-    query = select(flows.c.id, *(flows.c[name] for name in names)).where(flows.c.archived_at.is_(None))
-    return {row.id: tuple(row[1:]) for row in tx.conn.execute(query)}
 
 
 def test_the_cache_agrees_with_brute_force_after_every_step(

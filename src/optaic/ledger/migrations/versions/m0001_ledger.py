@@ -627,7 +627,7 @@ def upgrade() -> None:
             "mode",
             sa.String(length=20),
             nullable=True,
-            comment="How a dataset refreshes or, once completed, was refreshed; none for others.",
+            comment="How a dataset refreshes or was refreshed; none for other kinds.",
         ),
         sa.Column("priority", sa.Integer(), server_default="0", nullable=False, comment="Higher is claimed first."),
         sa.Column("due_at", Instant, nullable=True, comment="When its schedule wanted it."),
