@@ -118,3 +118,18 @@ def sample(column: Column[Any]) -> Any:
             return -0.1
         case _:
             return WORDS.get(column.name, "word")
+
+
+STALE: dict[str, Any] = {
+    "own_stale_from": dt.date(2024, 1, 1),
+    "own_blocks_from": dt.date(2024, 1, 1),
+    "inherited_stale_from": dt.date(2024, 1, 2),
+    "is_delayed": 0,
+    "is_overdue": 1,
+    "ready_until": utc(2024, 1, 3),
+    "expected_date": dt.date(2024, 1, 2),
+}
+"""What is stored of the freshness of a flow that is stale in every way."""
+
+READ: dict[str, Any] = {"is_read": 1, "read_until": dt.date(2023, 12, 29)}
+"""What is stored on an edge over which something was read."""

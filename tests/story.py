@@ -14,7 +14,7 @@ from optaic.domain.principal import OWNER_ID
 from optaic.domain.retry import RetryPolicy
 from optaic.ledger import tables
 from optaic.ledger.session import Transaction
-from tests.rows import put, sample, utc
+from tests.rows import READ, STALE, put, sample, utc
 
 D = dt.date
 DIGEST = "ab" * 32
@@ -99,10 +99,7 @@ class Story:
             last_attempt_ok=1,
             last_data_date=D(2024, 1, 2),
             freshness="stale",
-            causes=[{"kind": "input_changed"}],
-            stale_from=D(2024, 1, 1),
-            ready_until=utc(2024, 1, 3),
-            expected_date=D(2024, 1, 2),
+            **STALE,
             source_asked_at=utc(2024, 1, 2),
             current_version_id=new_id(),
             current_run_id=new_id(),
@@ -123,6 +120,7 @@ class Story:
             columns=["close"],
             selector="version",
             selector_version=1,
+            **READ,
             **edge,
         )
         self.add(
@@ -336,6 +334,7 @@ class Story:
             tables.plan_steps,
             flow_id=prices,
             status="done",
+            is_needed=1,
             run_id=self.runs[RunType.PIPELINE],
             ended_at=utc(2024, 1, 2),
             **why,

@@ -19,16 +19,16 @@ from optaic.lifecycle.cancel import cancel
 from optaic.lifecycle.rescue import rescue
 from optaic.lifecycle.retry import retry
 from optaic.lifecycle.submit import Submission, submit, submitted_before
+from optaic.questions import Questions
 from optaic.settings import PROJECT_FILE, Settings
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from optaic.lifecycle.apply import Changes
+    from optaic.planning import PlanHandle
     from optaic.tracking import Tracked
 
 
-class Ledger:
+class Ledger(Questions):
     """The ledger of a project. Make it with `optaic.connect()`; close it, or use it in a `with` block."""
 
     def __init__(self, runtime: bootstrap.Runtime) -> None:
@@ -143,22 +143,57 @@ class Ledger:
         as_of: dt.datetime | dt.date | str | None = None,
         mode: str | None = None,
         force: bool = False,
+        recursive: bool = False,
+        smart: bool = False,
         idempotency_key: str | None = None,
         on_progress: Callable[[RunHandle], None] | None = None,
     ) -> RunHandle:
         """Record a run, execute it here unless a worker takes it first, and wait for its end.
 
         A failed run is returned, not raised: look at `status` and `reason`. Parameters are those of `submit`.
+        `recursive` first runs what is not ready upstream, as a plan on one snapshot of versions; `smart` does the same
+        and leaves out the target too if it is ready: the run that it has now is returned then.
 
         Raises
         ------
         NotFoundError, InvalidInputError, UpstreamNotReadyError, IdempotencyMismatchError, CodeChangedError
-            Nothing was recorded then.
+            Nothing was recorded then; of a plan, UpstreamNotReadyError also if an upstream failed.
+        ConflictError
+            If the plan was cancelled before the target ran.
         """
+        if recursive or smart:
+            from optaic.planning import check_alone, run_target
+
+            check_alone(is_forced=force, params=params, seed=seed, as_of=as_of, mode=mode)
+            return run_target(self.runtime, target, is_smart=smart, idempotency_key=idempotency_key)
         handle = self.submit(
             target, params=params, seed=seed, as_of=as_of, mode=mode, force=force, idempotency_key=idempotency_key
         )
         return self.execute(handle, on_progress=on_progress)
+
+    def submit_plan(self, target: str, *, smart: bool = False, idempotency_key: str | None = None) -> PlanHandle:
+        """Record what must run for a target, as `run(target, recursive=True)` does, and return at once.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, IdempotencyMismatchError, CodeChangedError
+            Nothing was recorded then.
+        """
+        from optaic.planning import submit_plan
+
+        return submit_plan(self.runtime, target, is_smart=smart, idempotency_key=idempotency_key)
+
+    def get_plan(self, reference: str) -> PlanHandle:
+        """Read a recorded plan by its id, or a unique beginning of it.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        from optaic.planning import find_plan
+
+        return find_plan(self.runtime, reference)
 
     def execute(self, handle: RunHandle, *, on_progress: Callable[[RunHandle], None] | None = None) -> RunHandle:
         """Execute a recorded run here unless a worker has it, and wait for its end.
@@ -270,54 +305,6 @@ class Ledger:
         )
         return self._handle(retry(self.runtime.database, run.id, code_digest=digest))
 
-    def data(
-        self,
-        name: str,
-        *,
-        version: int | None = None,
-        as_of: dt.datetime | dt.date | str | None = None,
-        columns: Sequence[str] | None = None,
-        start: dt.date | str | None = None,
-        end: dt.date | str | None = None,
-        symbols: Sequence[str] | None = None,
-    ) -> pl.DataFrame:
-        """Read a dataset: its current view, a version's, or as it was known at an instant.
-
-        Only the segments that the filters touch are read.
-
-        Parameters
-        ----------
-        name
-            The dataset; `prices[close]` or `prices[close,volume]` selects columns too.
-        version
-            Its number; the current one by default.
-        as_of
-            Per key, the latest row known by then: an aware instant, or a date, which means that session's close.
-        columns
-            Columns beside the key and `known_at`; all by default.
-        start, end
-            First and last event date, inclusive.
-        symbols
-            Only these, by the second key column.
-
-        Returns
-        -------
-        polars.DataFrame
-            Key columns, columns, and `known_at` (UTC, microseconds), sorted by key.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such dataset or version.
-        InvalidInputError
-            If a column, date or instant is wrong.
-        """
-        from optaic.reading import read_dataset
-
-        return read_dataset(
-            self.runtime, name, version=version, as_of=as_of, columns=columns, start=start, end=end, symbols=symbols
-        )
-
     def track(
         self,
         name: str,
@@ -355,24 +342,6 @@ class Ledger:
         return Tracked(
             self.runtime, name, params=params or {}, inputs=inputs or {}, seed=seed, as_of=self._instant(as_of)
         )
-
-    def status(self) -> list[dict[str, Any]]:
-        """Give every live flow's status, as JSON-ready items, by target."""
-        from optaic.reading import flow_statuses
-
-        return flow_statuses(self.runtime)
-
-    def versions(self, name: str) -> list[dict[str, Any]]:
-        """Give the versions of a dataset, newest first, as JSON-ready items.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such dataset.
-        """
-        from optaic.reading import version_items
-
-        return version_items(self.runtime, name)
 
     def _handle(self, run: Run) -> RunHandle:
         with self.runtime.database.read() as tx:

@@ -11,7 +11,7 @@
     │   ├── LeaseLostError            the attempt no longer holds its run
     │   ├── IdempotencyMismatchError  the same key was used for another request
     │   └── CodeChangedError          the code is not the code that was applied
-    ├── UpstreamNotReadyError         an upstream has nothing that could be read
+    ├── UpstreamNotReadyError         an upstream is not ready, or has nothing that could be read
     ├── LedgerError                   the database cannot be reached, or its schema is another version's
     ├── StorageError                  the object store failed
     │   ├── ObjectExistsError         a key is never overwritten
@@ -30,7 +30,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class OptaicError(Exception):
@@ -123,9 +124,10 @@ class IdempotencyMismatchError(ConflictError):
 
     code = "idempotency_mismatch"
 
-    def __init__(self, key: str, run_id: object) -> None:
+    def __init__(self, key: str, run_id: object, *, plan_id: object = None) -> None:
+        made = f"run {run_id}" if plan_id is None else f"plan {plan_id}"
         super().__init__(
-            f"idempotency key {key!r} belongs to another request (run {run_id})",
+            f"idempotency key {key!r} belongs to another request ({made})",
             next_step="use a new key for a new request, or repeat the first request unchanged",
         )
         self.key = key
@@ -138,9 +140,25 @@ class CodeChangedError(ConflictError):
 
 
 class UpstreamNotReadyError(OptaicError):
-    """An upstream of the target has nothing that could be read."""
+    """An upstream of the target has nothing that could be read, or is not ready.
+
+    `target` is what cannot run; `blockers` has one item for each such upstream: its `target`, `freshness` and `causes`,
+    as JSON.
+    """
 
     code = "upstream_not_ready"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_step: str | None = None,
+        target: str | None = None,
+        blockers: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.target = target
+        self.blockers = list(blockers)
 
 
 class LedgerError(OptaicError):

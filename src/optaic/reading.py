@@ -1,4 +1,4 @@
-"""Reading: datasets as they are or were, and the status of every flow."""
+"""Reading: datasets as they are or were."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select
 
 from optaic.bootstrap import Runtime
-from optaic.domain.freshness import evaluate
 from optaic.domain.kind import FlowKind
 from optaic.domain.known import calendar_of
-from optaic.domain.status import Activity, Health, overlay
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError
-from optaic.ledger import catalog, runs, search, state, versions
+from optaic.ledger import catalog, versions
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import run_metrics
-from optaic.ledger.tables import runs as runs_table
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from optaic.domain.run import Run
 
 _COLUMNS = re.compile(r"([^\[\]]+)\[([^\[\]]+)\]")
 
@@ -124,59 +119,6 @@ def version_items(runtime: Runtime, name: str) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def flow_statuses(runtime: Runtime) -> list[dict[str, Any]]:
-    """Give every live flow's status, by target: a constant number of statements.
-
-    An item has `instance, flow_kind, status, freshness, version, last_data_date, expected_date, causes, error,
-    last_run`; `error` is the reason of the last official attempt if that failed, as a sentence, else None.
-    """
-    with runtime.database.read() as tx:
-        live, facts = state.load_facts(tx)
-        running = {run.flow_id: run for run in _running_official(tx)}
-        last = search.last_run_ids(tx)
-        failed = [flow.last_attempt_run_id for flow in live if flow.last_attempt_ok is False]
-        failures = {run.id: run for run in runs.many(tx, [run_id for run_id in failed if run_id is not None])}
-        numbers = versions.numbers(tx, [flow.current_version_id for flow in live if flow.current_version_id])
-    decided = evaluate(facts)
-    items: list[dict[str, Any]] = []
-    for flow in live:
-        if flow.engine == "inline":
-            continue  # a tracked loop has trials only: there is nothing that could be ready or stale
-        freshness, causes = decided[flow.id]
-        is_running = flow.id in running and not running[flow.id].is_lost
-        status = overlay(
-            freshness,
-            Activity.RUNNING if is_running else Activity.IDLE,
-            Health.ERROR if flow.last_attempt_ok is False else Health.OK,
-        )
-        run = last.get(flow.id)
-        failure = failures.get(flow.last_attempt_run_id) if flow.last_attempt_run_id else None
-        items.append(
-            {
-                "instance": flow.instance,
-                "flow_kind": flow.kind,
-                "status": status,
-                "freshness": freshness,
-                "version": numbers.get(flow.current_version_id) if flow.current_version_id else None,
-                "last_data_date": _iso(flow.last_data_date),
-                "expected_date": None,
-                "causes": [
-                    {"kind": cause.kind, "detail": cause.detail, "upstream": cause.upstream} for cause in causes
-                ],
-                "error": None if failure is None or failure.reason is None else failure.reason.message,
-                "last_run": None if run is None else str(run),
-            }
-        )
-    return items
-
-
-def _running_official(tx: Transaction) -> list[Run]:
-    query = runs.select_runs().where(
-        runs_table.c.tenant_id == tx.tenant_id, runs.IS_RUNNING, runs_table.c.standing == "official"
-    )
-    return [runs.to_run(row) for row in tx.conn.execute(query)]
 
 
 def unknown_metrics(runtime: Runtime, names: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -23,14 +24,16 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle.claim import Claim, claim, has_work
+from optaic.lifecycle.propagate import sweep
 from optaic.lifecycle.publish import BATCH, relay
 from optaic.lifecycle.rescue import rescue
+from optaic.lifecycle.trigger import fire_all
 from optaic.settings import Settings
 
 _log = logging.getLogger("optaic.worker")
 
 RELAY_SECONDS = 1.0
-"""How often a worker numbers new activities."""
+"""How often a worker numbers new activities, and looks at clocks and triggers."""
 
 SOON = dt.timedelta(seconds=60)
 """How long `until_idle` waits for the next attempt of a run, so that a worker executes what it has rescued itself."""
@@ -49,6 +52,7 @@ def work(
     slots: int = 1,
     shutdown: threading.Event | None = None,
     until_idle: bool = False,
+    plan_id: uuid.UUID | None = None,
     on_event: Callable[[str, Run], None] | None = None,
 ) -> int:
     """Serve the local engine's runs until told to stop.
@@ -68,6 +72,8 @@ def work(
         waited for: a signal handler may set it, and would wait forever for the lock that a wait in its thread holds.
     until_idle
         Return when nothing is running, nothing can be claimed, and no next attempt is due within `SOON`.
+    plan_id
+        Claim only runs that this plan needs; None for all.
     on_event
         Told `claimed`, `ended` and `rescued`, with the run; called from several threads.
 
@@ -95,8 +101,8 @@ def work(
             held, is_idle = None, False
             try:
                 upkeep.do(database)
-                if len(running) < slots and has_work(database):
-                    held = claim(database, worker=name, lease=settings.lease)
+                if len(running) < slots and has_work(database, plan_id=plan_id):
+                    held = claim(database, worker=name, lease=settings.lease, plan_id=plan_id)
                 if until_idle and held is None and not running:
                     is_idle = not has_work(database) and not _has_work_soon(database)
             except LedgerError:
@@ -125,7 +131,10 @@ def _has_work_soon(database: Database) -> bool:
 
 
 class _Upkeep:
-    """What a worker does for the ledger beside running: rescues, and numbers activities, now and then."""
+    """What a worker does for the ledger beside running, now and then.
+
+    It rescues, numbers activities, announces what time has made stale, and sets off what waits for its upstreams.
+    """
 
     def __init__(self, rescue_seconds: float, on_event: Callable[[str, Run], None] | None) -> None:
         self._rescue_seconds = rescue_seconds
@@ -146,6 +155,8 @@ class _Upkeep:
                     self._on_event("rescued", run)
         if now >= self._next_relay:
             self._next_relay = now + RELAY_SECONDS
+            sweep(database)
+            fire_all(database)
             while relay(database) == BATCH:
                 pass
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from optaic.domain.freshness import evaluate
 from optaic.domain.status import Freshness
 from optaic.errors import CodeChangedError, ConflictError, InvalidInputError, NotFoundError
-from optaic.ledger import catalog, state
+from optaic.ledger import catalog, freshness
 from optaic.ledger.session import Database
 from optaic.ledger.tables import activities, instance_revisions, metadata
 from optaic.lifecycle.apply import Changes, apply
@@ -49,8 +48,8 @@ class Home:
 
     def freshness(self, name: str) -> Freshness:
         with self.database.read() as tx:
-            live, facts = state.load_facts(tx)
-        return evaluate(facts)[next(flow.id for flow in live if flow.instance == name)][0]
+            facts, states = freshness.all_states(tx)
+        return states[next(flow.id for flow in facts if flow.target == name)].freshness
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_inputs_are_pinned_when_the_first_attempt_starts(database: Database) -> 
     add_dataset(database, "returns", inputs={"close": "prices"})
     with pytest.raises(UpstreamNotReadyError) as refused:
         submit_run(database, "returns")
-    assert refused.value.next_step == "optaic run prices"
+    assert refused.value.next_step == "optaic run returns --recursive"
 
     submit_run(database, "prices")
     first = claim_run(database)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from optaic.domain.kind import BY_RUN_TYPE, FlowKind, RunType
 from optaic.ledger import attempts, catalog, runs, search, tables, versions
 from optaic.ledger.session import HEAD, Database, schema_revision
-from optaic.lifecycle.claim import pinned_version
+from optaic.lifecycle.pins import pinned_version
 from tests.rows import foreign_keys_hold, read_back
 from tests.story import Story, write_story
 

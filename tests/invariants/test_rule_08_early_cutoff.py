@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from optaic.domain.freshness import evaluate
 from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.status import Freshness
 from optaic.errors import NoOutputError
 from optaic.flows.task import Result
 from optaic.ledger import declaration
+from optaic.ledger.freshness import all_states
 from optaic.ledger.session import Database
-from optaic.ledger.state import load_facts
 from optaic.lifecycle.complete import complete
 from optaic.lifecycle.track import track
 from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
@@ -34,9 +33,8 @@ def refresh(database: Database, name: str, *, is_changed: bool = True) -> None:
 
 def freshness(database: Database) -> dict[str, Freshness]:
     with database.read() as tx:
-        live, facts = load_facts(tx)
-    decided = evaluate(facts)
-    return {flow.instance: decided[flow.id][0] for flow in live}
+        facts, states = all_states(tx)
+    return {flow.target: states[flow.id].freshness for flow in facts}
 
 
 def test_a_refresh_that_changed_nothing_leaves_downstream_ready(database: Database) -> None:

@@ -233,5 +233,6 @@ def test_every_statement_names_its_tenant(ours: Database, theirs: Database) -> N
         for statement in seen
         if "tenant_id" not in statement
         and "FROM tenants" not in statement
+        and "FROM" in statement  # the database's clock is everybody's
         and not statement.startswith("UPDATE tenants")
     ]

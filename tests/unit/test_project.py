@@ -213,8 +213,8 @@ A = HEAD + "  a: {kind: dataset, definition: 'm:f'"
         (A + ", retry: {on: [§1]}}\n", "must hold texts"),
         (A + ", freshness: §{calendar: XNYS}}\n", "has no frequency"),
         (A + ", freshness: {frequency: §dayly}}\n", "did you mean 'daily'?"),
-        (A + ", freshness: {frequency: daily, deadline: §25:00}}\n", "not a time of day"),
-        (A + ", freshness: {frequency: daily, grace: §-1}}\n", "grace must be an integer"),
+        (A + ", freshness: {frequency: daily, deadline: §25:00}}\n", "not a deadline"),
+        (A + ", freshness: {frequency: daily, grace: §-1}}\n", "grace is '-1'"),
         # inputs
         (A + ", inputs: {x: §'prices['}}\n", "does not name an input"),
         (A + ", inputs: {x: §'prices[]'}}\n", "does not name an input"),

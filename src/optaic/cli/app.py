@@ -14,13 +14,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("optaic.cli.project", "Make a project: optaic.yaml, and a ledger in .optaic/."),
     "apply": ("optaic.cli.project", "Declare what optaic.yaml says; shows the change."),
     "run": ("optaic.cli.execute", "Run an instance and wait, with live progress."),
-    "status": ("optaic.cli.project", "Every flow: status, version, last data date."),
+    "plan": ("optaic.cli.plan", "What would run for a target, in which order, and why."),
+    "status": ("optaic.cli.project", "Every flow: status, version, dates, and why."),
+    "why": ("optaic.cli.explain", "Why a flow is ready, or why it is not."),
+    "lineage": ("optaic.cli.explain", "The graph, upstream and downstream."),
     "runs": ("optaic.cli.inspect", "List runs."),
     "show": ("optaic.cli.inspect", "Everything about one run."),
     "logs": ("optaic.cli.inspect", "The log of a run; -f follows it live."),
     "cancel": ("optaic.cli.execute", "Ask a run to stop."),
     "retry": ("optaic.cli.execute", "Repeat a run that has ended."),
     "export": ("optaic.cli.export", "Write a run and its files into a folder."),
+    "schedule": ("optaic.cli.schedule", "What runs by itself: list, pause, resume."),
     "worker": ("optaic.cli.worker", "Execute what others submit."),
     "gc": ("optaic.cli.upkeep", "Remove files that no run refers to."),
     "doctor": ("optaic.cli.upkeep", "Check everything, and say what to do."),
@@ -169,20 +173,43 @@ def _report(error: OptaicError, *, as_json: bool) -> int:
     if as_json:
         import json
 
-        document = {
+        document: dict[str, object] = {
             "type": f"urn:optaic:error:{error.code}",
             "title": error.code.replace("_", " "),
             "detail": error.message,
             "next_step": error.next_step,
             "exit_code": code,
         }
+        if isinstance(error, UpstreamNotReadyError):
+            document["blockers"] = error.blockers
         click.echo(json.dumps(document, ensure_ascii=False), err=True)
         return code
     label = click.style("error:", fg="red", bold=True) if use_colour(sys.stderr) else "error:"
-    click.echo(f"{label} {error.message}", err=True, color=True)
+    if isinstance(error, UpstreamNotReadyError) and error.blockers:
+        click.echo(f"{label} {error.target} cannot run: what it reads is not ready", err=True, color=True)
+        for line in _blocker_lines(error):
+            click.echo(line, err=True)
+    else:
+        click.echo(f"{label} {error.message}", err=True, color=True)
     if error.next_step:
         click.echo(f"  next: {error.next_step}", err=True)
+    if isinstance(error, UpstreamNotReadyError) and error.blockers:
+        click.echo(f"        optaic why {error.target}", err=True)
     return code
+
+
+def _blocker_lines(error: UpstreamNotReadyError) -> list[str]:
+    """Name each upstream that is not ready, with its causes below each other."""
+    heads = {str(blocker["target"]): str(blocker["freshness"]).replace("_", " ") for blocker in error.blockers}
+    names, states = max(map(len, heads)), max(map(len, heads.values()))
+    lines: list[str] = []
+    for blocker in error.blockers:
+        target = str(blocker["target"])
+        head = f"  {target:<{names}}  {heads[target]:<{states}}  "
+        for cause in blocker["causes"]:
+            lines.append(f"{head}{cause['detail']}")
+            head = " " * len(head)
+    return lines
 
 
 def use_colour(stream: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ FIRST_END = "2022-06-30"
 LAST_END = "2022-12-28"
 """The last session of the data set."""
 
+CODE = "signals.py"
+"""The demo's own functions."""
+
+CORRECTION = 'date: "2015-06-30", symbol: JPM, close: 50.0'
+"""A price that the vendor had wrong."""
+
 AS_OF = "2022-03-31"
 """The evening at which the demo looks back."""
 
@@ -30,7 +37,8 @@ AS_OF = "2022-03-31"
 def demo_command(*, folder: Path) -> int:
     """Make an example project and take it through its life, on real S&P 500 prices; no network is needed.
 
-    The prices are refreshed three times: in full, incrementally, and once more when there is nothing new.
+    The prices are refreshed three times: in full, incrementally, and once more when there is nothing new. Then datasets
+    are made from them, an old price is corrected, and what depends on it is brought up to date, and nothing else.
     """
     from optaic.client import connect
 
@@ -42,7 +50,7 @@ def demo_command(*, folder: Path) -> int:
         _say(f"Refresh the prices, in full: {FIRST_END} is where the source ends for now.", "optaic run prices")
         ended_well = _refresh(ledger)
         _say(f"Half a year later: move `end` to {LAST_END} in optaic.yaml, declare it, and refresh what is new.")
-        _move_end(root)
+        _edit(root, FIRST_END, LAST_END)
         _say("", "optaic apply")
         _apply(ledger)
         _say("", "optaic run prices --mode incremental")
@@ -50,6 +58,20 @@ def demo_command(*, folder: Path) -> int:
         _say("Once more. Nothing is new, so no version is made: the run says so.", "optaic run prices")
         ended_well &= _refresh(ledger)
         _look(ledger)
+    _say("What is made from the prices: what must run for the volatility, and then run it.")
+    ended_well &= _type(root, "plan", "volatility")
+    ended_well &= _type(root, "run", "volatility", "--recursive")
+    ended_well &= _type(root, "run", "crisis")
+    _say("A refresh that finds nothing new stops at once: nothing downstream became stale.")
+    ended_well &= _type(root, "run", "prices")
+    ended_well &= _type(root, "status")
+    _say(f"One old price is corrected, in optaic.yaml: {CORRECTION}.")
+    _edit(root, "correction: null  ", f"correction: {{{CORRECTION}}}  ")
+    ended_well &= _type(root, "apply")
+    ended_well &= _type(root, "why", "volatility")
+    _say("The correction travels downstream. The crisis of 2008 was read up to 2009: it stays ready, and does not run.")
+    ended_well &= _type(root, "run", "volatility", "--recursive")
+    ended_well &= _type(root, "status")
     _tell_what_next(folder)
     return 0 if ended_well else 1
 
@@ -65,21 +87,32 @@ def _make_project(root: Path, shown: Path) -> None:
             next_step=f"look around in it (cd {shown}; optaic runs), or remove it, or name another: optaic demo DIR",
         )
     make_folder(root)
-    text = files("optaic.cli").joinpath("demo_project", PROJECT_FILE).read_text(encoding="utf-8")
-    _say(f"A new project in {shown}: optaic.yaml, and a ledger in .optaic/.", f"cd {shown}")
+    source = files("optaic.cli").joinpath("demo_project")
+    text = source.joinpath(PROJECT_FILE).read_text(encoding="utf-8")
+    _say(f"A new project in {shown}: optaic.yaml, its code in {CODE}, and a ledger in .optaic/.", f"cd {shown}")
     (root / PROJECT_FILE).write_text(text, encoding="utf-8")
+    (root / CODE).write_text(source.joinpath(CODE).read_text(encoding="utf-8"), encoding="utf-8")
     make_ledger(root, is_new=True)
     for line in text.splitlines():
         if line and not line.lstrip().startswith("#"):
             render.say(f"    {line}")
 
 
-def _move_end(root: Path) -> None:
-    """Edit the project file as the user would: one date."""
+def _edit(root: Path, before: str, after: str) -> None:
+    """Edit the project file as the user would."""
     from optaic.settings import PROJECT_FILE
 
     file = root / PROJECT_FILE
-    file.write_text(file.read_text(encoding="utf-8").replace(FIRST_END, LAST_END), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace(before, after, 1), encoding="utf-8")
+
+
+def _type(root: Path, *arguments: str) -> bool:
+    """Do what typing a command in the project's folder does; whether it ended well."""
+    from optaic.cli.app import cli
+
+    _say("", f"optaic {' '.join(arguments)}")
+    with chdir(root):
+        return not cli.main(args=list(arguments), prog_name="optaic", standalone_mode=False)
 
 
 def _say(text: str, command: str = "") -> None:

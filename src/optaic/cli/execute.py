@@ -26,6 +26,9 @@ _EPILOG = "Ctrl-C asks the run to stop and waits for it; a second one leaves at 
 @click.command("run", epilog=_EPILOG)
 @click.argument("target")
 @click.option("--detach", is_flag=True, help="Record the run and return; a worker executes it.")
+@click.option("--recursive", is_flag=True, help="First what is not ready upstream, in order.")
+@click.option("--smart", is_flag=True, help="The same, but skip what is ready already, the target too.")
+@click.option("-n", "slots", type=click.IntRange(1, 256), help="How many runs at once; processors, 4 at most.")
 @click.option("--force", is_flag=True, help="In spite of upstream freshness (recorded).")
 @click.option("--mode", metavar="full|incremental", help="How a dataset refreshes; see above for the default.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Another value of a parameter; makes a trial.")
@@ -37,6 +40,9 @@ def run_command(
     target: str,
     *,
     detach: bool,
+    recursive: bool,
+    smart: bool,
+    slots: int | None,
     force: bool,
     mode: str | None,
     params: tuple[str, ...],
@@ -47,7 +53,8 @@ def run_command(
 ) -> int:
     """Run an instance, or one flow of it, and wait for its end.
 
-    It is executed here, unless a worker takes it first.
+    It is executed here, unless a worker takes it first. Nothing is run if an upstream is not ready; --recursive runs
+    these first, and `optaic plan` shows beforehand what that would be.
 
     A dataset is refreshed incrementally once it has a version and its function takes `start`, unless its code or
     config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows. Do not
@@ -56,6 +63,15 @@ def run_command(
     from optaic.client import connect
 
     with connect() as ledger:
+        if recursive or smart:
+            from optaic.cli.plan import follow_plan
+            from optaic.planning import check_alone
+
+            check_alone(is_forced=force, params=params, as_of=as_of, seed=seed, mode=mode)
+            plan = ledger.submit_plan(target, smart=smart, idempotency_key=idempotency_key)
+            return follow_plan(ledger, plan, detach=detach, slots=slots, as_json=as_json)
+        if slots is not None:
+            raise click.UsageError("-n goes with --recursive or --smart: a single run is one run")
         run = ledger.submit(
             target,
             params=_read_params(params),
@@ -84,16 +100,26 @@ def retry_command(run_reference: str, *, detach: bool, as_json: bool) -> int:
 
 
 @click.command("cancel")
-@click.argument("run_reference", metavar="RUN")
+@click.argument("run_reference", metavar="RUN|PLAN")
 @json_option
 def cancel_command(run_reference: str, *, as_json: bool) -> None:
-    """Ask a run to stop: a pending one ends at once, a running one when its processes are dead."""
+    """Ask a run to stop: a pending one ends at once, a running one when its processes are dead.
+
+    Of a plan, this stops what no other plan needs.
+    """
+    from optaic.cli.plan import cancel_plan
     from optaic.client import connect
-    from optaic.errors import ConflictError, IllegalTransitionError
+    from optaic.errors import ConflictError, IllegalTransitionError, InvalidInputError, NotFoundError
 
     was = ""
 
     with connect() as ledger:
+        try:
+            ledger.get(run_reference)
+        except (NotFoundError, InvalidInputError):
+            if cancel_plan(ledger, run_reference, as_json=as_json):
+                return
+            raise
         try:
             run = ledger.cancel(run_reference)
         except IllegalTransitionError as error:
@@ -129,7 +155,7 @@ def _read_params(texts: tuple[str, ...]) -> dict[str, Any]:
 def _follow(ledger: Ledger, run: RunHandle, *, detach: bool, as_json: bool) -> int:
     """Execute a recorded run, show how it goes and how it ended; give the exit code."""
     if not detach and not run.record.status.is_terminal:
-        with _Signals() as signals, watch() as watching:
+        with Signals() as signals, watch() as watching:
 
             def tell(seen: RunHandle) -> None:
                 if not seen.record.status.is_terminal and signals.look():
@@ -178,7 +204,7 @@ class Leave(BaseException):
         self.why = why
 
 
-class _Signals:
+class Signals:
     """For the length of a block: Ctrl-C is a wish that is looked for; so is to leave, by a second one or SIGTERM.
 
     What a handler raises could hit anywhere, in the middle of a statement of the ledger or inside a lock; a wish is

@@ -166,7 +166,7 @@ def _tell_what_runs(changes: Changes) -> None:
 @click.command("status")
 @json_option
 def status_command(*, as_json: bool) -> None:
-    """Every flow: status, version, last data date, last run, and why it is not ready."""
+    """Every flow: status, version, last data date, expected date, and why it is not ready."""
     from optaic.client import connect
 
     with connect() as ledger:
@@ -181,14 +181,15 @@ def status_command(*, as_json: bool) -> None:
 
 
 def print_status(items: list[dict[str, Any]]) -> None:
-    """Print the flows with their statuses, then why some are not ready."""
+    """Print the flows with their statuses, and why some are not ready."""
+    is_dated = any(item["expected_date"] for item in items)
     render.print_table(
         [
             Heading(name="flow", gives_way="cut"),
             Heading(name="status", is_status=True),
             Heading(name="version", is_number=True),
             Heading(name="last data"),
-            Heading(name="last run"),
+            *([Heading(name="expected")] if is_dated else []),
             Heading(name="why", gives_way="wrap"),
         ],
         [
@@ -197,7 +198,7 @@ def print_status(items: list[dict[str, Any]]) -> None:
                 str(item["status"]),
                 "" if item["version"] is None else str(item["version"]),
                 item["last_data_date"] or "",
-                "" if item["last_run"] is None else item["last_run"][: render.TIP_ID_LENGTH],
+                *([item["expected_date"] or ""] if is_dated else []),
                 "; ".join(
                     [*([item["error"]] if item["error"] else []), *(cause["detail"] for cause in item["causes"])]
                 ),
@@ -205,11 +206,18 @@ def print_status(items: list[dict[str, Any]]) -> None:
             for item in items
         ],
     )
-    waiting = [
-        item["instance"]
-        for item in items
-        if item["flow_kind"] == "refresh" and item["status"] in ("not_initialized", "stale", "stale_source_delayed")
-    ]
-    if waiting:
+    steps = _what_makes_ready(items)
+    if steps:
         render.say()
-        render.tell_next(f"optaic run {waiting[0]}")
+        render.tell_next(*steps)
+
+
+def _what_makes_ready(items: list[dict[str, Any]]) -> list[str]:
+    """Name the commands for what is not ready, the ends of the graph first: what they need comes with them."""
+    waiting = [item for item in items if item["next_step"] is not None and item["status"] != "running"]
+    needed = {cause["upstream"] for item in waiting for cause in item["causes"]}
+    ends = [item for item in waiting if item["target"] not in needed]
+    if not ends:
+        return []
+    ends.sort(key=lambda item: not item["next_step"].endswith("--recursive"))
+    return [ends[0]["next_step"], f"optaic why {ends[0]['target']}"]

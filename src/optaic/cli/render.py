@@ -22,10 +22,13 @@ TIP_ID_LENGTH = 18
 
 STATUS_COLOURS = {
     "completed": "green",
+    "done": "green",
     "ready": "green",
     "ok": "green",
     "running": "cyan",
     "pending": "yellow",
+    "waiting": "yellow",
+    "blocked": "red",
     "stale": "yellow",
     "stale_source_delayed": "yellow",
     "warning": "yellow",
@@ -170,7 +173,7 @@ def short_ids(ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
     return {run_id: text[:length] for run_id, text in texts.items()}
 
 
-def tip_id(run_id: uuid.UUID) -> str:
+def tip_id(run_id: uuid.UUID | str) -> str:
     """Give the beginning of an id that a command to type names a run by."""
     return str(run_id)[:TIP_ID_LENGTH]
 

@@ -124,3 +124,9 @@ BY_RUN_TYPE: dict[RunType, RunKind] = {kind.run_type: kind for kind in RUN_KINDS
 def main_flow_kind(kind: InstanceKind) -> FlowKind:
     """Name the flow that a bare instance name stands for: of a model, `train`."""
     return next(row.flow_kind for row in RUN_KINDS if kind in row.instance_kinds)
+
+
+def target_name(instance: str, instance_kind: str, flow_kind: str) -> str:
+    """Name a flow as people do: the instance, with the flow kind where it is not the instance's main one."""
+    is_main = main_flow_kind(InstanceKind(instance_kind)) is FlowKind(flow_kind)
+    return instance if is_main else f"{instance}.{flow_kind}"

@@ -161,6 +161,9 @@ def parse_lag(text: object) -> tuple[Anchor, dt.timedelta]:
             raise InvalidInputError(
                 f"known_at: the lag {text!r} has the unknown unit {unit!r}", next_step="use s, m, h, d or w"
             )
-        step = float(number) * _UNITS[unit]
-        offset += step if sign == "+" else -step
+        try:
+            step = float(number) * _UNITS[unit]
+            offset += step if sign == "+" else -step
+        except OverflowError:
+            raise InvalidInputError(f"known_at: the lag {match[0][:60]!r} is too long", next_step=_NEXT_STEP) from None
     return Anchor(match[1]), offset

@@ -42,6 +42,7 @@ class Run:
     timeout_seconds: float | None
     retry_policy: RetryPolicy
     trigger: str
+    plan_step_id: uuid.UUID | None
     retry_of_id: uuid.UUID | None
     params: Mapping[str, Any]
     seed: int

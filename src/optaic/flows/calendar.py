@@ -24,6 +24,19 @@ DAILY = "daily"
 
 DEFAULT = "XNYS"
 
+_LAST = dt.date(2199, 12, 31)
+"""The library counts in nanoseconds, which end in 2262."""
+
+_NO_LIBRARY = "exchange calendars need a library that is not installed"
+_NO_LIBRARY_STEP = "in the clone: pip install '.[quant]'; weekdays and daily need none"
+
+CLOSED_ALL_DAY: dict[str, tuple[dt.date, ...]] = {
+    # No trading at all under typhoon and rainstorm warnings (HKEX notices of those days); exchange_calendars 4.13
+    # still has them as sessions.
+    "XHKG": (dt.date(2023, 9, 1), dt.date(2023, 9, 8)),
+}
+"""Days on which an exchange was closed at short notice and that the calendar library does not know of."""
+
 
 def check_calendar(name: str) -> str:
     """Return the name of a calendar if there is one of it.
@@ -97,6 +110,71 @@ def opens(dates: Sequence[dt.date], calendar: str = DEFAULT) -> list[dt.datetime
     return _edges(dates, calendar, "open")
 
 
+def sessions(first: dt.date, last: dt.date, calendar: str = DEFAULT) -> list[dt.date]:
+    """Give the dates of the sessions between two dates, both inclusive, for as far as the calendar knows them.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or the library cannot make it.
+    """
+    if calendar in (WEEKDAYS, DAILY):
+        days = (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
+        return [day for day in days if calendar == DAILY or day.weekday() < 5]
+    earliest, latest = _bounds(check_calendar(calendar))
+    first, last = max(first, earliest), min(last, latest)
+    if first > last:
+        return []
+    known = _sessions(calendar, first, last)
+    import numpy as np  # see above
+
+    begin, end = np.searchsorted(known.days, np.array([first, last + dt.timedelta(days=1)], dtype="datetime64[D]"))
+    found: list[dt.date] = known.days[begin:end].tolist()
+    return found
+
+
+def known_until(calendar: str) -> dt.date:
+    """Give the last day of which a calendar knows whether it is a session; those of Asia are announced year by year.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or the library cannot make it.
+    """
+    return dt.date.max if calendar in (WEEKDAYS, DAILY) else _bounds(check_calendar(calendar))[1]
+
+
+def zone_of(calendar: str) -> str:
+    """Give the IANA name of a calendar's time zone; UTC for those that belong to no exchange.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or the library cannot make it.
+    """
+    if check_calendar(calendar) in (WEEKDAYS, DAILY):
+        return "UTC"
+    return str(_make(calendar).tz)
+
+
+def library_version(calendar: str) -> str | None:
+    """Name the library that knows a calendar's sessions, with its version; None for those that need none.
+
+    Raises
+    ------
+    InvalidInputError
+        If the library is not installed.
+    """
+    if calendar in (WEEKDAYS, DAILY):
+        return None
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"exchange_calendars {version('exchange_calendars')}"
+    except PackageNotFoundError as error:
+        raise InvalidInputError(_NO_LIBRARY, next_step=_NO_LIBRARY_STEP) from error
+
+
 def _edges(dates: Sequence[dt.date], calendar: str, edge: str) -> list[dt.datetime]:
     if not dates:
         return []
@@ -135,9 +213,33 @@ def _library() -> Any:
     try:
         return importlib.import_module("exchange_calendars")
     except ModuleNotFoundError as error:
+        raise InvalidInputError(_NO_LIBRARY, next_step=_NO_LIBRARY_STEP) from error
+
+
+def _make(calendar: str, **limits: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's own use of pandas is nothing that a user could mend
+            return _library().get_calendar(calendar, **limits)
+    except InvalidInputError:
+        raise
+    except Exception as error:  # a calendar's own rules may raise anything: NotImplementedError for Athens
+        where = " to ".join(limits.values())
         raise InvalidInputError(
-            "exchange calendars need a library that is not installed", next_step="in the clone: pip install '.[quant]'"
+            f"the calendar library cannot make {calendar}{where and f' from {where}'}: {str(error)[:200]}",
+            next_step="use the calendar of an exchange with the same holidays, or weekdays, or daily",
         ) from error
+
+
+@lru_cache(maxsize=64)
+def _bounds(calendar: str) -> tuple[dt.date, dt.date]:
+    """Give the first and the last day of which the library can know whether it is a session."""
+    known = _make(calendar)
+    earliest, latest = known.bound_min(), known.bound_max()
+    return (
+        dt.date.min if earliest is None else earliest.date(),
+        _LAST if latest is None else latest.date(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,25 +259,18 @@ def _sessions(calendar: str, first: dt.date, last: dt.date) -> _Sessions:
 
 @lru_cache(maxsize=16)
 def _build(calendar: str, start: dt.date, end: dt.date) -> _Sessions:
-    library = _library()
+    earliest, latest = _bounds(calendar)
+    start, end = max(start, earliest), min(end, latest)
+    if start > end:
+        raise InvalidInputError(f"{calendar} has no sessions between {start.year} and {end.year}")
+    built = _make(calendar, start=start.isoformat(), end=end.isoformat())
     import numpy as np  # see above
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the library's own use of pandas is nothing that a user could mend
-        known = library.get_calendar(calendar)
-        earliest, latest = known.bound_min(), known.bound_max()
-        if earliest is not None:
-            start = max(start, earliest.date())
-        if latest is not None:
-            end = min(end, latest.date())
-        if start > end:
-            raise InvalidInputError(f"{calendar} has no sessions between {start.year} and {end.year}")
-        try:
-            built = library.get_calendar(calendar, start=start.isoformat(), end=end.isoformat())
-        except ValueError as error:
-            raise InvalidInputError(f"{calendar} has no sessions around {start} to {end}: {error}") from error
-        return _Sessions(
-            days=built.sessions.to_numpy().astype("datetime64[D]"),
-            opens=np.asarray(built.opens_nanos, dtype=np.int64),
-            closes=np.asarray(built.closes_nanos, dtype=np.int64),
-        )
+    days = built.sessions.to_numpy().astype("datetime64[D]")
+    closed = CLOSED_ALL_DAY.get(built.name, ())  # the exchange's own code, also where the calendar is an alias of it
+    was_open = ~np.isin(days, np.array(closed, dtype="datetime64[D]"))
+    return _Sessions(
+        days=days[was_open],
+        opens=np.asarray(built.opens_nanos, dtype=np.int64)[was_open],
+        closes=np.asarray(built.closes_nanos, dtype=np.int64)[was_open],
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, select
 from optaic.domain.kind import FlowKind, InstanceKind, main_flow_kind
 from optaic.domain.status import Freshness
 from optaic.errors import InvalidInputError, NotFoundError
+from optaic.ledger.columns import among
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     definition_versions,
@@ -55,6 +56,8 @@ class Flow:
     last_attempt_run_id: uuid.UUID | None
     last_attempt_ok: bool | None
     last_data_date: dt.date | None
+    expected_date: dt.date | None
+    source_asked_at: dt.datetime | None
     engine: str
     archived_at: dt.datetime | None
 
@@ -170,6 +173,8 @@ def _to_flow(row: Row[Any]) -> Flow:
         last_attempt_run_id=row.last_attempt_run_id,
         last_attempt_ok=None if row.last_attempt_ok is None else bool(row.last_attempt_ok),
         last_data_date=row.last_data_date,
+        expected_date=row.expected_date,
+        source_asked_at=row.source_asked_at,
         engine=row.engine,
         archived_at=row.archived_at,
     )
@@ -258,9 +263,13 @@ def instance_names(tx: Transaction) -> list[str]:
     return list(tx.conn.execute(query).scalars())
 
 
-def live_flows(tx: Transaction, *, project_id: uuid.UUID | None = None) -> list[Flow]:
-    """Read all live flows, by instance name and kind; of one project if asked."""
+def live_flows(
+    tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None, *, project_id: uuid.UUID | None = None
+) -> list[Flow]:
+    """Read all live flows, by instance name and kind; of some, or of one project, if asked."""
     query = _select_flows().where(flows.c.tenant_id == tx.tenant_id, instances.c.archived_at.is_(None))
+    if flow_ids is not None:
+        query = query.where(among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql))
     if project_id is not None:
         query = query.where(instances.c.project_id == project_id)
     return [_to_flow(row) for row in tx.conn.execute(query.order_by(instances.c.name, flows.c.kind))]

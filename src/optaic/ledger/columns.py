@@ -7,24 +7,33 @@ tenant cannot refer to a row of another, whatever the code above does.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import json
+import uuid
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Float,
     ForeignKeyConstraint,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    String,
     Table,
     Uuid,
+    any_,
+    bindparam,
+    func,
     literal,
+    select,
+    type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -57,8 +66,6 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """Choose the column type of the database."""
         if dialect.name == "sqlite":
-            from sqlalchemy import String
-
             return dialect.type_descriptor(String(26))
         return dialect.type_descriptor(DateTime(timezone=True))
 
@@ -128,6 +135,27 @@ def _now_on_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str
 Id = Uuid()
 Instant = UtcDateTime()
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def among(column: ColumnElement[Any], ids: Collection[uuid.UUID], *, is_postgresql: bool) -> ColumnElement[bool]:
+    """Give the condition that a column is one of some ids, as one parameter however many they are."""
+    if is_postgresql:
+        return column == any_(bindparam(None, list(ids), type_=ARRAY(Id)))
+    table = func.json_each(json.dumps([one.hex for one in ids])).table_valued("value")
+    return column.in_(select(type_coerce(table.c.value, Id)))
+
+
+def among_given(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnElement[bool]:
+    """Give the same condition on ids that come when the statement is executed, as the parameter `ids`."""
+    if is_postgresql:
+        return column == any_(bindparam("ids", type_=ARRAY(Id)))
+    table = func.json_each(bindparam("ids", type_=String())).table_valued("value")
+    return column.in_(select(type_coerce(table.c.value, Id)))
+
+
+def given_ids(ids: Collection[uuid.UUID], *, is_postgresql: bool) -> Any:
+    """Give the value of the parameter `ids`."""
+    return list(ids) if is_postgresql else json.dumps([one.hex for one in ids])
 
 
 def column(name: str, kind: Any, comment: str, *, null: bool = False, **kw: Any) -> Column[Any]:

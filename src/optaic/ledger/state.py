@@ -1,143 +1,302 @@
-"""The present state of flows, as the definition of freshness needs it: a constant number of statements."""
+"""The facts that decide freshness, read in a constant number of statements, of some flows or of all."""
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select, update
 
-from optaic.domain.freshness import Change, Consumed, FlowFacts
-from optaic.ledger import catalog
-from optaic.ledger.catalog import Flow
+from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts
+from optaic.domain.kind import target_name
+from optaic.ledger.columns import among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     definition_versions,
+    flow_inputs,
     flows,
     instance_revisions,
     instances,
     run_inputs,
     runs,
+    version_stages,
     versions,
 )
 
 
-def load_facts(tx: Transaction) -> tuple[list[Flow], list[FlowFacts]]:
-    """Read all live flows with the facts that decide their freshness: five statements, however many flows there are."""
-    live = catalog.live_flows(tx)
-    edges: dict[uuid.UUID, list[tuple[uuid.UUID, str, str, str]]] = {}
-    for item in catalog.all_inputs(tx):
-        edge = (item.upstream_flow_id, item.upstream_instance, item.role, item.selector)
-        edges.setdefault(item.flow_id, []).append(edge)
-    current = {row.flow_id: row for row in tx.conn.execute(_current_runs(tx))}
-    changes = _changes(tx)
-    consumed: dict[uuid.UUID, list[Consumed]] = {}
-    for row in tx.conn.execute(_consumed(tx)):
-        if row.columns == []:
-            continue  # pinned, but not read
-        later = tuple(change for change in changes.get(row.upstream_flow_id, ()) if change.number > (row.number or 0))
-        consumed.setdefault(row.flow_id, []).append(
-            Consumed(
-                upstream_id=row.upstream_flow_id,
-                upstream=row.instance,
-                role=row.role,
-                selector=row.selector,
-                last_date=row.last_date,
-                columns=tuple(row.columns or ()),
-                changes=later,
-            )
-        )
-    facts = [
-        FlowFacts(
-            id=flow.id,
-            has_output=flow.current_run_id is not None,
-            config_digest=flow.config_digest,
-            code_digest=flow.code_digest,
-            run_config_digest=_get(current.get(flow.id), "config_digest"),
-            run_code_digest=_get(current.get(flow.id), "code_digest"),
-            upstreams=tuple(edges.get(flow.id, ())),
-            consumed=tuple(consumed.get(flow.id, ())),
-        )
-        for flow in live
-    ]
-    return live, facts
+def database_clock(tx: Transaction) -> dt.datetime:
+    """Read the database's clock (UTC)."""
+    return tx.conn.execute(select(db_now())).scalar_one()
 
 
-def _get(row: Row[Any] | None, name: str) -> Any:
-    return None if row is None else getattr(row, name)
+def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> list[FlowFacts]:
+    """Read what decides the freshness of live flows: three statements, and one more where there are edges by stage.
+
+    Parameters
+    ----------
+    tx
+        A transaction.
+    flow_ids
+        Only of these; None for all.
+    """
+    if flow_ids is not None and not flow_ids:
+        return []
+    some = None if flow_ids is None else tx.is_postgresql
+    given: dict[str, Any] = {"tenant": tx.tenant_id}
+    if flow_ids is not None:
+        given["ids"] = given_ids(flow_ids, is_postgresql=tx.is_postgresql)
+    changes = _changes_by_flow(tx.conn.execute(_changes(some), given))
+    edges: dict[uuid.UUID, list[Edge]] = {}
+    rows = tx.conn.execute(_edges(some), given).all()
+    staged = _staged(tx) if any(row.selector == "stage" for row in rows) else {}
+    for row in rows:
+        edges.setdefault(row.flow_id, []).append(_to_edge(row, changes, staged))
+    return [_to_facts(row, tuple(edges.get(row.id, ()))) for row in tx.conn.execute(_flows(some), given)]
 
 
-def _current_runs(tx: Transaction) -> Any:
+def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
+    spec: Mapping[str, Any] = row.freshness_spec or {}
+    return FlowFacts(
+        id=row.id,
+        target=target_name(row.instance, row.instance_kind, row.kind),
+        current_run_id=row.current_run_id,
+        config_digest=row.config_digest,
+        code_digest=row.code_digest,
+        run_config_digest=row.run_config_digest,
+        run_code_digest=row.run_code_digest,
+        revision=row.revision,
+        run_revision=row.run_revision,
+        last_data_date=row.last_data_date,
+        ready_until=row.ready_until,
+        expected_date=row.expected_date,
+        source_asked_at=row.source_asked_at,
+        waits_for_source=spec.get("on_delayed", "wait") == "wait",
+        edges=edges,
+    )
+
+
+def _to_edge(
+    row: Row[Any],
+    changes: Mapping[uuid.UUID, list[Change]],
+    staged: Mapping[tuple[uuid.UUID, str], tuple[uuid.UUID, Change]],
+) -> Edge:
+    has_read = row.version_id is not None
+    later: tuple[Change, ...] = ()
+    selector = str(row.selector)
+    if row.selector == "current" and has_read:
+        later = tuple(change for change in changes.get(row.upstream_flow_id, ()) if change.number > row.number)
+    elif row.selector == "stage":
+        selector = f"stage:{row.selector_stage}"
+        version_id, change = staged.get((row.upstream_flow_id, row.selector_stage), (None, None))
+        if has_read and change is not None and version_id != row.version_id:
+            later = (change,)
+    elif row.selector == "version":
+        selector = f"version:{row.selector_version}"
+    return Edge(
+        upstream_id=row.upstream_flow_id,
+        upstream=target_name(row.instance, row.instance_kind, row.kind),
+        role=row.role,
+        selector=selector,
+        is_read=row.read_columns != [] if has_read else True,
+        read_until=row.last_date or NEVER,
+        columns=tuple(row.read_columns or ()),
+        changes=later,
+    )
+
+
+# Building a statement takes longer than sending it, so those of every settling are built once: for all flows (None), or
+# for those that are given, by whether the database is PostgreSQL.
+_Some = bool | None
+_TENANT = bindparam("tenant", type_=Integer())
+
+
+def _some(column: ColumnElement[Any], some: _Some) -> list[ColumnElement[bool]]:
+    return [] if some is None else [among_given(column, is_postgresql=some)]
+
+
+@cache
+def _flows(some: _Some) -> Select[Any]:
+    used, made = instance_revisions.alias("used"), definition_versions.alias("made")
     return (
         select(
-            flows.c.id.label("flow_id"),
+            flows,
+            instances.c.name.label("instance"),
+            instances.c.kind.label("instance_kind"),
+            instance_revisions.c.number.label("revision"),
             instance_revisions.c.config_digest,
             definition_versions.c.code_digest,
+            used.c.number.label("run_revision"),
+            used.c.config_digest.label("run_config_digest"),
+            made.c.code_digest.label("run_code_digest"),
         )
-        .join(runs, and_(runs.c.tenant_id == flows.c.tenant_id, runs.c.id == flows.c.current_run_id))
+        .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
         .join(
             instance_revisions,
-            and_(instance_revisions.c.tenant_id == runs.c.tenant_id, instance_revisions.c.id == runs.c.revision_id),
+            and_(instance_revisions.c.tenant_id == flows.c.tenant_id, instance_revisions.c.id == flows.c.revision_id),
         )
         .outerjoin(
             definition_versions,
             and_(
-                definition_versions.c.tenant_id == runs.c.tenant_id,
-                definition_versions.c.id == runs.c.definition_version_id,
+                definition_versions.c.tenant_id == flows.c.tenant_id,
+                definition_versions.c.id == flows.c.definition_version_id,
             ),
         )
-        .where(flows.c.tenant_id == tx.tenant_id, flows.c.archived_at.is_(None))
+        .outerjoin(runs, and_(runs.c.tenant_id == flows.c.tenant_id, runs.c.id == flows.c.current_run_id))
+        .outerjoin(used, and_(used.c.tenant_id == runs.c.tenant_id, used.c.id == runs.c.revision_id))
+        .outerjoin(made, and_(made.c.tenant_id == runs.c.tenant_id, made.c.id == runs.c.definition_version_id))
+        .where(flows.c.tenant_id == _TENANT, flows.c.archived_at.is_(None), *_some(flows.c.id, some))
+        .order_by(instances.c.name, flows.c.kind)
     )
 
 
-def _consumed(tx: Transaction) -> Any:
-    upstream = flows.alias("upstream")
+def _read_by_current_run(reader: Any) -> Any:
+    """Give the condition that joins an edge with what its reader's current run pinned over it."""
+    return and_(
+        run_inputs.c.tenant_id == flow_inputs.c.tenant_id,
+        run_inputs.c.run_id == reader.c.current_run_id,
+        run_inputs.c.role == flow_inputs.c.role,
+        run_inputs.c.upstream_flow_id == flow_inputs.c.upstream_flow_id,
+    )
+
+
+@cache
+def _edges(some: _Some) -> Select[Any]:
+    reader, upstream = flows.alias("reader"), flows.alias("upstream")
     return (
         select(
-            flows.c.id.label("flow_id"),
-            run_inputs.c.upstream_flow_id,
-            run_inputs.c.role,
-            run_inputs.c.selector,
-            run_inputs.c.columns,
-            run_inputs.c.last_date,
+            flow_inputs.c.flow_id,
+            flow_inputs.c.upstream_flow_id,
+            flow_inputs.c.role,
+            flow_inputs.c.selector,
+            flow_inputs.c.selector_stage,
+            flow_inputs.c.selector_version,
+            upstream.c.kind,
             instances.c.name.label("instance"),
+            instances.c.kind.label("instance_kind"),
+            run_inputs.c.version_id,
+            run_inputs.c.columns.label("read_columns"),
+            run_inputs.c.last_date,
             versions.c.number,
         )
-        .join(
-            run_inputs, and_(run_inputs.c.tenant_id == flows.c.tenant_id, run_inputs.c.run_id == flows.c.current_run_id)
-        )
+        .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
         .join(
             upstream,
-            and_(upstream.c.tenant_id == run_inputs.c.tenant_id, upstream.c.id == run_inputs.c.upstream_flow_id),
+            and_(upstream.c.tenant_id == flow_inputs.c.tenant_id, upstream.c.id == flow_inputs.c.upstream_flow_id),
         )
         .join(instances, and_(instances.c.tenant_id == upstream.c.tenant_id, instances.c.id == upstream.c.instance_id))
+        .outerjoin(run_inputs, _read_by_current_run(reader))
         .outerjoin(
             versions, and_(versions.c.tenant_id == run_inputs.c.tenant_id, versions.c.id == run_inputs.c.version_id)
         )
-        .where(flows.c.tenant_id == tx.tenant_id, flows.c.archived_at.is_(None))
+        .where(
+            flow_inputs.c.tenant_id == _TENANT,
+            flow_inputs.c.ended_at.is_(None),
+            *_some(flow_inputs.c.flow_id, some),
+        )
+        .order_by(flow_inputs.c.flow_id, flow_inputs.c.position)
     )
 
 
-def _changes(tx: Transaction) -> dict[uuid.UUID, list[Change]]:
-    """Read the versions published after any that a current run consumed, by flow."""
-    consumed = versions.alias("consumed")
+@cache
+def _changes(some: _Some) -> Select[Any]:
+    """Give the query of the versions published after the oldest that a current run of these flows consumed."""
+    reader, consumed = flows.alias("reader"), versions.alias("consumed")
     oldest = (
         select(run_inputs.c.upstream_flow_id, func.min(consumed.c.number).label("number"))
-        .join(flows, and_(flows.c.tenant_id == run_inputs.c.tenant_id, flows.c.current_run_id == run_inputs.c.run_id))
+        .join(
+            reader, and_(reader.c.tenant_id == run_inputs.c.tenant_id, reader.c.current_run_id == run_inputs.c.run_id)
+        )
         .join(consumed, and_(consumed.c.tenant_id == run_inputs.c.tenant_id, consumed.c.id == run_inputs.c.version_id))
-        .where(run_inputs.c.tenant_id == tx.tenant_id, flows.c.archived_at.is_(None))
+        .where(
+            run_inputs.c.tenant_id == _TENANT,
+            reader.c.archived_at.is_(None),
+            *_some(reader.c.id, some),
+        )
         .group_by(run_inputs.c.upstream_flow_id)
         .subquery()
     )
-    query = (
-        select(versions.c.flow_id, versions.c.number, versions.c.changed_from, versions.c.changed_columns)
+    return (
+        select(
+            versions.c.flow_id,
+            versions.c.number,
+            versions.c.changed_from,
+            versions.c.changed_columns,
+            versions.c.run_id,
+        )
         .join(oldest, oldest.c.upstream_flow_id == versions.c.flow_id)
-        .where(versions.c.tenant_id == tx.tenant_id, versions.c.number > oldest.c.number)
+        .where(versions.c.tenant_id == _TENANT, versions.c.number > oldest.c.number)
         .order_by(versions.c.flow_id, versions.c.number)
     )
+
+
+def _changes_by_flow(rows: Iterable[Row[Any]]) -> dict[uuid.UUID, list[Change]]:
     found: dict[uuid.UUID, list[Change]] = {}
-    for row in tx.conn.execute(query):
+    for row in rows:
         found.setdefault(row.flow_id, []).append(
-            Change(number=row.number, changed_from=row.changed_from, columns=tuple(row.changed_columns or ()))
+            Change(
+                number=row.number,
+                changed_from=row.changed_from,
+                columns=tuple(row.changed_columns or ()),
+                run_id=row.run_id,
+            )
         )
     return found
+
+
+def _staged(tx: Transaction) -> dict[tuple[uuid.UUID, str], tuple[uuid.UUID, Change]]:
+    """Read which version has each stage now, by flow and stage: the one that was set last."""
+    query = (
+        select(version_stages.c.flow_id, version_stages.c.stage, versions.c.id, versions.c.number, versions.c.run_id)
+        .join(
+            versions,
+            and_(versions.c.tenant_id == version_stages.c.tenant_id, versions.c.id == version_stages.c.version_id),
+        )
+        .where(version_stages.c.tenant_id == tx.tenant_id, version_stages.c.ended_at.is_(None))
+        .order_by(version_stages.c.set_at)
+    )
+    return {
+        (row.flow_id, row.stage): (row.id, Change(number=row.number, changed_from=None, run_id=row.run_id))
+        for row in tx.conn.execute(query)
+    }
+
+
+@cache
+def _pinned(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
+    """Give the query of the live edges of given flows with what their current runs read over them."""
+    reader = flows.alias("reader")
+    return (
+        select(
+            flow_inputs.c.id,
+            flow_inputs.c.is_read,
+            flow_inputs.c.read_until,
+            func.coalesce(run_inputs.c.last_date, NEVER).label("now_until"),
+            run_inputs.c.columns,
+        )
+        .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
+        .outerjoin(run_inputs, _read_by_current_run(reader))
+        .where(
+            flow_inputs.c.tenant_id == _TENANT,
+            flow_inputs.c.ended_at.is_(None),
+            among_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql),
+        )
+    )
+
+
+def sync_edges(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> None:
+    """Store on the live edges of some flows what their current runs read over them."""
+    given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql)}
+    changed = [
+        {"edge": row.id, "until": row.now_until, "read": int(row.columns != [])}
+        for row in tx.conn.execute(_pinned(tx.is_postgresql), given)
+        if (row.read_until, bool(row.is_read)) != (row.now_until, row.columns != [])
+    ]
+    if changed:
+        tx.conn.execute(
+            update(flow_inputs)
+            .where(flow_inputs.c.tenant_id == tx.tenant_id, flow_inputs.c.id == bindparam("edge"))
+            .values(read_until=bindparam("until"), is_read=bindparam("read")),
+            changed,
+        )

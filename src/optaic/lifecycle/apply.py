@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
@@ -17,9 +17,12 @@ from optaic.domain.parameters import check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
 from optaic.flows.source import SourceSnapshot, source_snapshot
-from optaic.ledger import activities, catalog, declaration
+from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.session import Database, Transaction, lock_graph
+from optaic.lifecycle import trigger
+from optaic.lifecycle.expect import good_until
+from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ class Change:
     """What applying did, or would do, to one instance.
 
     `action` is `created`, `updated`, `archived`, `unchanged`, or `kept` for one that the file no longer has and that
-    `--prune` would archive. `details` says what differs: `config`, `code`, `inputs`, `policies`.
+    `--prune` would archive. `details` says what differs: `config`, `code`, `inputs`, `policies`, `schedule`.
     """
 
     action: str
@@ -186,13 +189,20 @@ def _apply(
         made[item.spec.name] = _declare(tx, project_id, item, flow, source_digest)
     live = {flow.target: flow for flow in catalog.live_flows(tx)}
     for item in prepared:
-        if _connect(tx, project, item.spec, live) and made[item.spec.name] != ["created"]:
-            made[item.spec.name].append("inputs")
+        details = made[item.spec.name]
+        if _connect(tx, project, item.spec, live) and details != ["created"]:
+            details.append("inputs")
+        if schedules.declare(tx, live[item.spec.name].id, item.spec.schedule) and details != ["created"]:
+            details.append("schedule")
     _refuse_cycles(tx, live)
     items = [_change(tx, item, made[item.spec.name], live) for item in prepared]
     declared = {item.spec.name for item in prepared}
     gone = [flow for flow in before.values() if flow.project_id == project_id and flow.instance not in declared]
     items += [_leave(tx, flow, gone, prune=prune) for flow in sorted(gone, key=lambda flow: flow.instance)]
+    touched = {flow.id for flow in live.values() if made.get(flow.instance)}
+    cause = {"kind": "apply", "project": project.name, "source_digest": source_digest}
+    settled = propagate(tx, touched, cause=cause)
+    trigger.fire(tx, {*touched, *settled.downstream})
     declaration.touch_project(tx, project_id, applied_digest=project.digest, source_digest=source_digest)
     return Changes(project=project.name, items=tuple(items))
 
@@ -250,9 +260,14 @@ def _declare(
         details.append("code")
     if canonical_json(flow.policies) != canonical_json(item.policies):
         details.append("policies")
+    expected: dict[str, Any] = {}
+    if flow.freshness_spec != item.spec.freshness and flow.source_asked_at is not None:
+        good = good_until(replace(flow, freshness_spec=item.spec.freshness), flow.last_data_date, flow.source_asked_at)
+        expected = {"ready_until": good.ready_until, "expected_date": good.expected_date}
     declaration.set_flows(
         tx,
         flow.instance_id,
+        **expected,
         definition_version_id=version_id,
         policies=item.policies,
         freshness_spec=item.spec.freshness,

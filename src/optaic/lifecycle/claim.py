@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, insert, literal_column, not_, select, update
+from sqlalchemy import ColumnElement, Select, and_, literal_column, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
-from optaic.domain.fingerprint import fingerprint
 from optaic.domain.kind import FlowKind, RunType
 from optaic.domain.principal import SYSTEM_ID
 from optaic.domain.reason import Reason, ReasonCode, sentence_of
@@ -23,19 +22,18 @@ from optaic.domain.status import Standing
 from optaic.errors import ConflictError, LedgerError
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import attempts, catalog, limits, runs, search, versions
-from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
-from optaic.ledger.session import Database, Transaction
+from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import (
     definition_versions,
     definitions,
     instance_revisions,
     pipeline_runs,
-    run_inputs,
-    version_stages,
+    plan_members,
 )
 from optaic.ledger.tables import runs as runs_table
-from optaic.ledger.tables import versions as versions_table
+from optaic.lifecycle import pins, plan
 
 _log = logging.getLogger("optaic.claim")
 
@@ -59,8 +57,10 @@ class Claim:
     task: Task
 
 
-def candidates(tenant_id: int, engine: str, run_id: uuid.UUID | None = None) -> Select[tuple[uuid.UUID]]:
-    """Give the query that finds the next run to claim: highest priority first, then the oldest.
+def candidates(
+    tenant_id: int, engine: str, run_id: uuid.UUID | None = None, plan_id: uuid.UUID | None = None
+) -> Select[tuple[uuid.UUID]]:
+    """Give the query that finds the next run to claim, of all or of a plan: highest priority first, then the oldest.
 
     An official run waits while another official run of its flow is running; the database refuses a second one anyway.
     """
@@ -80,13 +80,18 @@ def candidates(tenant_id: int, engine: str, run_id: uuid.UUID | None = None) -> 
     )
     if run_id is not None:
         return query.where(runs_table.c.id == run_id)
+    if plan_id is not None:
+        needed = select(plan_members.c.step_id).where(
+            plan_members.c.tenant_id == tenant_id, plan_members.c.plan_id == plan_id
+        )
+        query = query.where(runs_table.c.plan_step_id.in_(needed))
     return query.order_by(runs_table.c.priority.desc(), runs_table.c.submitted_at, runs_table.c.id).limit(1)
 
 
-def has_work(database: Database, *, engine: str = "local") -> bool:
-    """Look, without writing, whether there is a run to claim."""
+def has_work(database: Database, *, engine: str = "local", plan_id: uuid.UUID | None = None) -> bool:
+    """Look, without writing, whether there is a run to claim, of all or of a plan."""
     with database.read() as tx:
-        return tx.conn.execute(candidates(tx.tenant_id, engine)).first() is not None
+        return tx.conn.execute(candidates(tx.tenant_id, engine, plan_id=plan_id)).first() is not None
 
 
 def claim(
@@ -96,6 +101,7 @@ def claim(
     lease: dt.timedelta,
     engine: str = "local",
     run_id: uuid.UUID | None = None,
+    plan_id: uuid.UUID | None = None,
 ) -> Claim | None:
     """Claim the next pending run, or a certain one.
 
@@ -115,6 +121,8 @@ def claim(
         Whose runs.
     run_id
         Claim only this run.
+    plan_id
+        Claim only runs that this plan needs.
 
     Returns
     -------
@@ -130,29 +138,31 @@ def claim(
         found = None
         try:
             with database.write(actor_id=SYSTEM_ID) as tx:
-                found = _find(tx, engine, run_id)
+                found = _find(tx, engine, run_id, plan_id)
                 if found is None:
                     return None
                 held = _start(tx, found, worker, lease)
         except (LedgerError, MemoryError):
             raise
+        except _Refused as refused:
+            _refuse(database, refused.run_id, refused.reason)
+            continue
         except Exception as error:
             if isinstance(error, IntegrityError) and _ONE_OFFICIAL in str(error.orig):
                 continue  # two official runs of one flow were claimed at the same moment; the index let one through
             if found is None:
                 raise
-            _refuse(database, found, error)
+            _refuse(database, found, _unstartable(found, error))
             continue
-        if held is not None:
-            return held
+        return held
 
 
 _ONE_OFFICIAL = "uq_runs_one_official_running"
 
 
-def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None) -> uuid.UUID | None:
+def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None, plan_id: uuid.UUID | None) -> uuid.UUID | None:
     """Find the run to start, and keep other claimers from it."""
-    query = candidates(tx.tenant_id, engine, run_id)
+    query = candidates(tx.tenant_id, engine, run_id, plan_id)
     full = limits.full_scopes(tx)
     if full.is_everything:
         return None
@@ -162,33 +172,48 @@ def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None) -> uuid.UUID |
     return tx.conn.execute(query).scalar_one_or_none()
 
 
-def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim | None:
-    """Open an attempt; None if the run has failed instead, because an input could not be pinned."""
+class _Refused(Exception):  # noqa: N818 - an answer, and no error
+    """A run cannot start, because an input cannot be pinned."""
+
+    def __init__(self, run_id: uuid.UUID, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.run_id = run_id
+        self.reason = reason
+
+
+def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim:
+    """Open an attempt; what was written is undone if it raises."""
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
     if run.attempt == 0:
-        missing = _pin(tx, run, flow, revision)
-        if missing is not None:
-            runs.change(tx, run, transitions.refuse(run, missing))
-            return None
+        refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
+        if refusal is not None:
+            raise _Refused(run.id, refusal)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
     return Claim(run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt))
 
 
-def _refuse(database: Database, run_id: uuid.UUID, error: Exception) -> None:
-    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others."""
+def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
     _log.error("run %s cannot be started, and fails", run_id, exc_info=error)
-    reason = Reason(
+    return Reason(
         code=ReasonCode.ENGINE_ERROR,
         message=f"could not be started from what the ledger holds of it: {sentence_of(error)}",
         next_step=f"look for what is wrong: optaic doctor; then: optaic retry {run_id}",
     )
+
+
+def _refuse(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
+    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others.
+
+    In a transaction of its own, because plans are written under the graph lock, which comes before the run.
+    """
     with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
+        lock_graph(tx)
         run = runs.get(tx, run_id)
-        runs.change(tx, run, transitions.refuse(run, reason))
+        plan.advance(tx, runs.change(tx, run, transitions.refuse(run, reason)))
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:
@@ -237,85 +262,9 @@ def _revision(tx: Transaction, run: Run) -> _Revision:
     )
 
 
-def _pin(tx: Transaction, run: Run, flow: Flow, revision: _Revision) -> Reason | None:
-    """Pin the run's inputs and its fingerprint; give the reason if one cannot be pinned."""
-    inputs = catalog.inputs_of(tx, [flow.id])
-    pins: list[tuple[FlowInput, uuid.UUID]] = []
-    for item in inputs:
-        version_id = pinned_version(tx, item)
-        if version_id is None:
-            return Reason(
-                code=ReasonCode.UPSTREAM_NOT_READY,
-                message=f"{flow.instance} reads {item.selector_text} of {item.upstream_instance}: there is none",
-                next_step=f"optaic run {item.upstream_instance}, then: optaic retry {run.id}",
-            )
-        pins.append((item, version_id))
-    insert_pins(tx, run.id, pins, run.as_of)
-    computed = fingerprint(
-        code_digest=revision.code_digest,
-        config_digest=revision.config_digest,
-        params=run.params,
-        seed=run.seed,
-        inputs={item.role: version_id for item, version_id in pins},
-        as_of=run.as_of,
-    )
-    tx.conn.execute(
-        update(runs_table)
-        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id)
-        .values(fingerprint=computed)
-    )
-    return None
-
-
-def pinned_version(tx: Transaction, item: FlowInput) -> uuid.UUID | None:
-    """Resolve the selector of an edge to a version, now; None if there is none."""
-    match item.selector:
-        case "version":
-            query = select(versions_table.c.id).where(
-                versions_table.c.tenant_id == tx.tenant_id,
-                versions_table.c.flow_id == item.upstream_flow_id,
-                versions_table.c.number == item.selector_version,
-            )
-            return tx.conn.execute(query).scalar_one_or_none()
-        case "stage":
-            query = select(version_stages.c.version_id).where(
-                version_stages.c.tenant_id == tx.tenant_id,
-                version_stages.c.flow_id == item.upstream_flow_id,
-                version_stages.c.stage == item.selector_stage,
-                version_stages.c.ended_at.is_(None),
-            )
-            return tx.conn.execute(query.order_by(version_stages.c.set_at.desc()).limit(1)).scalar_one_or_none()
-        case _:
-            return item.upstream_version_id
-
-
-def insert_pins(
-    tx: Transaction, run_id: uuid.UUID, pins: Sequence[tuple[FlowInput, uuid.UUID]], as_of: dt.datetime | None
-) -> None:
-    """Record which versions a run reads."""
-    if not pins:
-        return
-    tx.conn.execute(
-        insert(run_inputs).values(pinned_at=db_now()),
-        [
-            {
-                "tenant_id": tx.tenant_id,
-                "run_id": run_id,
-                "role": item.role,
-                "upstream_flow_id": item.upstream_flow_id,
-                "version_id": version_id,
-                "selector": item.selector_text,
-                "columns": list(item.columns) or None,
-                "as_of": as_of,
-            }
-            for item, version_id in pins
-        ],
-    )
-
-
 def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int) -> Task:
-    pins = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
-    wanted = {pin.version_id for pin in pins}
+    pinned = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
+    wanted = {pin.version_id for pin in pinned}
     if flow.current_version_id is not None and flow.kind is FlowKind.REFRESH:
         wanted.add(flow.current_version_id)
     loaded = versions.get_datasets(tx, wanted)
@@ -348,7 +297,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             PinnedInput(
                 role=pin.role, instance=pin.instance, version=loaded[pin.version_id], columns=tuple(pin.columns or ())
             )
-            for pin in pins
+            for pin in pinned
             if pin.version_id in loaded
         ),
     )

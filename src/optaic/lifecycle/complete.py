@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import insert, update
 
 from optaic.domain import run as transitions
 from optaic.domain.artifact import attempt_prefix, check_name
@@ -28,6 +28,9 @@ from optaic.ledger import attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
+from optaic.lifecycle import plan, trigger
+from optaic.lifecycle.expect import good_until, prepare
+from optaic.lifecycle.propagate import propagate, readers_of
 
 DEFAULT_KEY = ("date", "symbol")
 
@@ -78,6 +81,7 @@ def complete(
     InvalidOutputError
         If the result refers to objects that this attempt cannot have written; likewise.
     """
+    prepare(database, run_id, result)
     with database.write(actor_id=actor_id) as tx:
         run = runs.get(tx, run_id)
         if run.standing is Standing.OFFICIAL and tx.is_postgresql:
@@ -105,6 +109,11 @@ def complete(
         _write_extension(tx, run, metrics)
         _write_slices(tx, run_id, result)
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
+        if run.standing is Standing.OFFICIAL:
+            readers = readers_of(tx, run.flow_id) if payload["version_id"] else []
+            settled = propagate(tx, [run.flow_id, *readers], cause={"kind": "run", "run_id": str(run_id)})
+            plan.advance(tx, completed)
+            trigger.fire(tx, {run.flow_id, *readers, *settled.own, *settled.downstream})
         return completed
 
 
@@ -180,6 +189,7 @@ def end_attempt(
                     .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == run.flow_id)
                     .values(last_attempt_run_id=run.id, last_attempt_ok=ended_ok)
                 )
+        plan.advance(tx, ended)
         return ended
 
 
@@ -242,8 +252,17 @@ def _publish(tx: Transaction, run: Run, result: Result) -> uuid.UUID | None:
         if change.segments:
             version_id = _publish_dataset(tx, run, flow, change)
             values["current_version_id"] = version_id
-        values["last_data_date"] = func.coalesce(change.last_data_date, flows.c.last_data_date)
+        values["last_data_date"] = change.last_data_date or flow.last_data_date
         values["source_asked_at"] = run.started_at
+        good = good_until(flow, values["last_data_date"], run.started_at or run.ledger_now)
+        values |= {"ready_until": good.ready_until, "expected_date": good.expected_date}
+        if good.calendar is not None:
+            own = EXTENSIONS[RunType.PIPELINE]
+            tx.conn.execute(
+                update(own)
+                .where(own.c.tenant_id == tx.tenant_id, own.c.run_id == run.id)
+                .values(calendar=good.calendar)
+            )
     tx.conn.execute(update(flows).where(flows.c.tenant_id == tx.tenant_id, flows.c.id == run.flow_id).values(**values))
     return version_id
 

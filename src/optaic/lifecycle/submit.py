@@ -18,13 +18,15 @@ from optaic.domain.parameters import check_params
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run
 from optaic.domain.standing import standing_of
+from optaic.domain.status import Standing
 from optaic.domain.text import check_text
-from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError, UpstreamNotReadyError
+from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
 from optaic.ledger import catalog, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
+from optaic.lifecycle import gate
 
 MODES = ("full", "incremental")
 MAX_KEY_LENGTH = 200
@@ -152,7 +154,7 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
         trigger=submission.trigger,
     )
     _check_code(flow, submission)
-    gate(tx, flow)
+    gate.check(tx, flow, is_forced=submission.is_forced)
     timeout = submission.timeout_seconds or flow.policies.get("timeout_seconds")
     run = runs.insert_run(
         tx,
@@ -174,6 +176,46 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
     if submission.idempotency_key is not None and digest is not None:
         remember(tx, submission.idempotency_key, digest, run.id)
     return run
+
+
+def record_official(
+    tx: Transaction,
+    flow: Flow,
+    *,
+    trigger: str,
+    triggered_by: Mapping[str, Any] | None = None,
+    priority: int = 0,
+) -> Run:
+    """Record an official run of a flow as it is now; whoever calls has decided that it may run.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    flow
+        What runs, with its own config, params and seed.
+    trigger
+        What set it off: `upstream` or `schedule`.
+    triggered_by
+        Which versions or schedule, as JSON.
+    priority
+        Higher is claimed first.
+    """
+    return runs.insert_run(
+        tx, flow, {**official_values(flow), "priority": priority, "trigger": trigger, "triggered_by": triggered_by}
+    )
+
+
+def official_values(flow: Flow) -> dict[str, Any]:
+    """Give what an official run of a flow has of the flow: its params, seed, timeout and retry policy."""
+    own: Mapping[str, Any] = flow.config.get("params", {})
+    return {
+        "standing": Standing.OFFICIAL,
+        "timeout_seconds": flow.policies.get("timeout_seconds"),
+        "retry_policy": RetryPolicy.from_json(flow.policies.get("retry", {})).to_json(),
+        "params": check_params(flow.params_schema or {}, own, instance=flow.instance),
+        "seed": int(flow.policies.get("seed", 0)),
+    }
 
 
 def _check_words(submission: Submission) -> None:
@@ -243,7 +285,7 @@ def earlier_run(tx: Transaction, key: str, digest: str) -> Run | None:
     if row is None:
         return None
     if row.request_digest != digest or row.run_id is None:
-        raise IdempotencyMismatchError(key, row.run_id)
+        raise IdempotencyMismatchError(key, row.run_id, plan_id=row.plan_id)
     return runs.get(tx, row.run_id)
 
 
@@ -254,25 +296,3 @@ def remember(tx: Transaction, key: str, digest: str, run_id: uuid.UUID) -> None:
             tenant_id=tx.tenant_id, key=key, request_digest=digest, run_id=run_id, submitted_at=db_now()
         )
     )
-
-
-def gate(tx: Transaction, flow: Flow) -> None:
-    """Refuse a run whose upstreams have nothing that could be pinned: one statement, however many there are.
-
-    Raises
-    ------
-    UpstreamNotReadyError
-        Naming each blocking upstream.
-    """
-    missing = sorted(
-        {
-            item.upstream_instance
-            for item in catalog.inputs_of(tx, [flow.id])
-            if item.selector == "current" and item.upstream_version_id is None
-        }
-    )
-    if missing:
-        raise UpstreamNotReadyError(
-            f"{flow.target} reads {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no version yet",
-            next_step=" && ".join(f"optaic run {name}" for name in missing),
-        )

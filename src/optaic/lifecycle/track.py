@@ -18,7 +18,8 @@ from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import activities, attempts, catalog, declaration, runs, versions
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.session import Database, Transaction
-from optaic.lifecycle.claim import Claim, insert_pins
+from optaic.lifecycle.claim import Claim
+from optaic.lifecycle.pins import insert_pins
 
 
 def track(

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from optaic.domain.duration import parse_duration
+from optaic.domain.expectation import FIELDS, Frequency, find_problems
 from optaic.domain.known import parse_known
 from optaic.domain.retry import RetryPolicy
-from optaic.domain.suggestion import did_you_mean
 from optaic.domain.version import DELETED, KNOWN_AT
 from optaic.errors import InvalidInputError
+from optaic.flows.calendar import zone_of
 from optaic.project.document import Document, Entry
-from optaic.project.reference import parse_duration
 
 DEFAULT_TIMEOUT = dt.timedelta(hours=1)
 DEFAULT_KEY = ("date", "symbol")
 MAX_SEED = 2**32 - 1
-_FREQUENCIES = ("irregular", "daily")
 
 
 def read_key(document: Document, entry: Entry | None) -> tuple[str, ...]:
@@ -49,32 +48,42 @@ def read_known_at(document: Document, entry: Entry | None, config: Mapping[str, 
     return "observed" if rule is None else rule
 
 
-def read_freshness(document: Document, entry: Entry | None) -> dict[str, Any] | None:
-    """Read what the calendar expects; None if nothing is declared."""
+def read_freshness(document: Document, entry: Entry | None, calendar: str) -> dict[str, Any] | None:
+    """Read what a calendar expects, by default the one that is given; None if nothing is declared."""
     if entry is None or is_null(entry.value):
         return None
-    fields = document.fields(entry.value, "freshness", ("frequency", "calendar", "deadline", "grace"))
-    found: dict[str, Any] = {}
-    frequency = document.text(fields.get("frequency"), "frequency")
-    if "frequency" not in fields:
-        document.report(entry.value, "freshness has no frequency", f"add one of: {', '.join(_FREQUENCIES)}")
-    elif frequency is not None and frequency not in _FREQUENCIES:
-        document.report(
-            fields["frequency"].value,
-            f"{frequency[:60]!r} is not a frequency{did_you_mean(frequency, _FREQUENCIES)}",
-            f"use one of: {', '.join(_FREQUENCIES)}",
-        )
-    deadline = document.text(fields.get("deadline"), "deadline")
-    if deadline is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", deadline):
-        document.report(fields["deadline"].value, f"{deadline[:60]!r} is not a time of day", 'write it as "18:00"')
-    values = {
-        "frequency": frequency,
-        "calendar": document.text(fields.get("calendar"), "calendar"),
-        "deadline": deadline,
-        "grace": document.integer(fields.get("grace"), "grace", 0, 1000),
-    }
-    found.update({field: value for field, value in values.items() if value is not None})
+    before = len(document.problems)
+    fields = document.fields(entry.value, "freshness", FIELDS)
+    found = {name: document.plain(part.value) for name, part in fields.items()}
+    if len(document.problems) > before:
+        return None
+    for field, problem, step in find_problems(found):
+        document.report(fields[field].value if field in fields else entry.value, problem, step)
+    if len(document.problems) > before:
+        return None
+    if found["frequency"] not in (Frequency.IRREGULAR, Frequency.INTERVAL):
+        found.setdefault("calendar", calendar)
+    if "calendar" in found:
+        try:
+            zone_of(str(found["calendar"]))  # made here, so that no run meets a calendar that cannot be
+        except InvalidInputError as error:
+            place = fields["calendar"].value if "calendar" in fields else entry.value
+            document.report(place, error.message, error.next_step)
     return found
+
+
+def read_schedule(document: Document, entry: Entry | None) -> dict[str, Any] | None:
+    """Read when an instance runs by itself: `when: upstream` is as soon as all it reads is ready and some is new."""
+    if entry is None or is_null(entry.value):
+        return None
+    fields = document.fields(entry.value, "schedule", ("when",))
+    if "when" not in fields:
+        document.report(entry.value, "schedule does not say when", "write schedule: {when: upstream}")
+        return None
+    when = document.text(fields["when"], "when")
+    if when is not None and when != "upstream":
+        document.report(fields["when"].value, f"when: {when[:60]!r} is not known", "write schedule: {when: upstream}")
+    return {"when": "upstream"}
 
 
 def read_policies(document: Document, fields: Mapping[str, Entry]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,18 +11,20 @@ import yaml
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.kind import RUN_KINDS, InstanceKind
+from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project.document import Document, Entry, place
-from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies
+from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
 from optaic.project.spec import InputSpec, InstanceSpec, Place, Project
 
 _TOP = ("project", "instances", "settings")
 _FIELDS = (
     "kind", "definition", "params", "inputs", "key", "known_at", "freshness", "timeout", "retry", "seed", "description",
+    "schedule",
 )  # fmt: skip
 _LATER = {InstanceKind.DATASET: ("expression", "files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -104,10 +106,19 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     }
     inputs = _inputs(document, fields.get("inputs"), name, places)
     config["inputs"] = {item.role: _input_config(item) for item in inputs}
-    freshness = read_freshness(document, fields.get("freshness"))
+    config["known_at"] = read_known_at(document, fields.get("known_at"), config)
+    freshness = read_freshness(document, fields.get("freshness"), calendar_of(config))
     if freshness is not None:
         config["freshness"] = freshness
-    config["known_at"] = read_known_at(document, fields.get("known_at"), config)
+    schedule = read_schedule(document, fields.get("schedule"))
+    if schedule is not None:
+        config["schedule"] = schedule
+        if not any(item.selector == "current" for item in inputs):
+            document.report(
+                fields["schedule"].value,
+                "schedule: it reads nothing that could set it off",
+                "declare inputs, or take the schedule out",
+            )
     description = document.text(fields.get("description"), "description")
     if description is not None:
         config["description"] = description
@@ -122,6 +133,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         inputs=inputs,
         policies=policies,
         freshness=freshness,
+        schedule=schedule,
         config=config,
         line=line,
         column=column,

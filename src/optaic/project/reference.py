@@ -1,8 +1,7 @@
-"""The small texts of a project file: names, durations, inputs, selectors."""
+"""The small texts of a project file: names, inputs, selectors."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 from optaic.domain.kind import FlowKind
@@ -14,10 +13,7 @@ MAX_NAME_LENGTH = 100
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PROJECT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _INPUT = re.compile(r"([a-z][a-z0-9_]*)(?:\.([a-z_]+))?(?:\[([^\[\]]*)\])?")
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd])")
 _SELECTOR = re.compile(r"current|stage:[a-z][a-z0-9_]{0,49}|version:[1-9][0-9]{0,8}")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-MAX_DURATION = dt.timedelta(days=366)
 
 
 def check_name(name: str, what: str = "an instance") -> str:
@@ -34,28 +30,6 @@ def check_name(name: str, what: str = "an instance") -> str:
             next_step=f"use lower-case letters, digits and _, a letter first, at most {MAX_NAME_LENGTH}",
         )
     return name
-
-
-def parse_duration(text: str) -> dt.timedelta:
-    """Read a duration: a number and one of s, m, h, d.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is not of this form, zero, or longer than 366 days.
-
-    Examples
-    --------
-    >>> parse_duration("1.5h")
-    datetime.timedelta(seconds=5400)
-    """
-    match = _DURATION.fullmatch(text.strip())
-    duration = dt.timedelta() if match is None else dt.timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    if not dt.timedelta() < duration <= MAX_DURATION:
-        raise InvalidInputError(
-            f"{text[:60]!r} is not a duration", next_step="write a number above 0 and one of s, m, h, d: 90s, 10m, 1.5h"
-        )
-    return duration
 
 
 def parse_input(text: str, role: str) -> InputSpec:

@@ -57,6 +57,8 @@ class InstanceSpec:
         `timeout_seconds`, `retry` (as `RetryPolicy.to_json`) and `seed`, defaults filled in.
     freshness
         What its calendar expects; None for irregular.
+    schedule
+        When it runs by itself: `{"when": "upstream"}`; None for never.
     config
         The whole declaration as JSON values, with the defaults that can change a result; `timeout` and `retry` only if
         they stand in the file.
@@ -73,6 +75,7 @@ class InstanceSpec:
     inputs: tuple[InputSpec, ...]
     policies: Mapping[str, Any]
     freshness: Mapping[str, Any] | None
+    schedule: Mapping[str, Any] | None
     config: Mapping[str, Any]
     line: int
     column: int

@@ -25,6 +25,7 @@ pipeline_runs = _extension(
     column("last_data_date", Date, "Last event date after the refresh.", null=True),
     column("bytes_processed", BigInteger, "Bytes of the fetched table in memory.", null=True),
     column("duration_seconds", Float, "From the start of the first attempt to the completion.", null=True),
+    column("calendar", String(100), "The library, with its version, that knew the sessions expected of it.", null=True),
     comment="Refreshes of datasets.",
 )
 

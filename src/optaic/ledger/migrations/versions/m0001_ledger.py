@@ -340,16 +340,48 @@ def upgrade() -> None:
             nullable=False,
             comment="Cache of the definition of freshness.",
         ),
-        sa.Column("causes", Json, nullable=True, comment="Cache: why it is not ready."),
         sa.Column(
-            "stale_from", sa.Date(), nullable=True, comment="Cache: from which event date it is stale; none is all."
+            "own_stale_from",
+            sa.Date(),
+            server_default="0001-01-01",
+            nullable=False,
+            comment="Cache: from which event date it is stale by itself; 9999-12-31 is never.",
         ),
         sa.Column(
-            "ready_until", Instant, nullable=True, comment="Until when its data reach what the calendar expects."
+            "own_blocks_from",
+            sa.Date(),
+            server_default="0001-01-01",
+            nullable=False,
+            comment="Cache: the same, without a delay of its source that readers do not wait for.",
         ),
         sa.Column(
-            "expected_date", sa.Date(), nullable=True, comment="Cache: the event date that the calendar expects."
+            "inherited_stale_from",
+            sa.Date(),
+            server_default="9999-12-31",
+            nullable=False,
+            comment="Cache: from which event date it is stale because an upstream is.",
         ),
+        sa.Column(
+            "is_delayed",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="Cache: the delay of its source is its only own cause: 1 or 0.",
+        ),
+        sa.Column(
+            "is_overdue",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="Whether the cache knows that `ready_until` has passed: 1 or 0.",
+        ),
+        sa.Column(
+            "ready_until",
+            Instant,
+            nullable=True,
+            comment="From when its data no longer reach what the calendar expects.",
+        ),
+        sa.Column("expected_date", sa.Date(), nullable=True, comment="The event date that is missing from then on."),
         sa.Column("source_asked_at", Instant, nullable=True, comment="When its source was last asked."),
         sa.Column("created_at", Instant, nullable=False, comment="When it was made."),
         sa.Column("archived_at", Instant, nullable=True, comment="From when it takes no part."),
@@ -362,6 +394,8 @@ def upgrade() -> None:
             "kind IN ('refresh', 'preview', 'backtest', 'optimize', 'train', 'infer', 'monitor')",
             name=op.f("ck_flows_kind"),
         ),
+        sa.CheckConstraint("is_delayed IN (0, 1)", name=op.f("ck_flows_is_delayed")),
+        sa.CheckConstraint("is_overdue IN (0, 1)", name=op.f("ck_flows_is_overdue")),
         sa.CheckConstraint("last_attempt_ok IN (0, 1)", name=op.f("ck_flows_last_attempt_ok")),
         sa.ForeignKeyConstraint(
             ["tenant_id", "definition_version_id"],
@@ -383,6 +417,14 @@ def upgrade() -> None:
     )
     op.create_index(
         "uq_flows_engine_deployment_id", "flows", ["tenant_id", "engine", "engine_deployment_id"], unique=True
+    )
+    op.create_index(
+        "ix_flows_ready_until",
+        "flows",
+        ["tenant_id", "ready_until"],
+        unique=False,
+        sqlite_where=sa.text("is_overdue = 0 AND ready_until IS NOT NULL"),
+        postgresql_where=sa.text("is_overdue = 0 AND ready_until IS NOT NULL"),
     )
     op.create_index("uq_flows_kind", "flows", ["tenant_id", "instance_id", "kind"], unique=True)
     op.create_table(
@@ -426,6 +468,20 @@ def upgrade() -> None:
         sa.Column("selector_stage", sa.String(length=50), nullable=True, comment="The stage, for `stage`."),
         sa.Column("selector_version", sa.Integer(), nullable=True, comment="The version number, for `version`."),
         sa.Column("position", sa.Integer(), nullable=False, comment="Order of declaration."),
+        sa.Column(
+            "is_read",
+            sa.Integer(),
+            server_default="1",
+            nullable=False,
+            comment="Cache: whether the downstream's current run read anything of it: 1 or 0.",
+        ),
+        sa.Column(
+            "read_until",
+            sa.Date(),
+            server_default="9999-12-31",
+            nullable=False,
+            comment="Cache: the last event date that run read; 9999-12-31 is without an end.",
+        ),
         sa.Column("created_at", Instant, nullable=False, comment="When it was declared."),
         sa.Column(
             "ended_at", Instant, nullable=True, comment="When it was withdrawn or an end of it archived; history stays."
@@ -440,6 +496,7 @@ def upgrade() -> None:
             "kind IN ('data_dependency', 'schema_dependency', 'feature_dependency', 'signal_dependency')",
             name=op.f("ck_flow_inputs_kind"),
         ),
+        sa.CheckConstraint("is_read IN (0, 1)", name=op.f("ck_flow_inputs_is_read")),
         sa.CheckConstraint("selector IN ('current', 'stage', 'version')", name=op.f("ck_flow_inputs_selector")),
         sa.CheckConstraint("flow_id <> upstream_flow_id", name=op.f("ck_flow_inputs_not_itself")),
         sa.ForeignKeyConstraint(
@@ -570,7 +627,7 @@ def upgrade() -> None:
             "mode",
             sa.String(length=20),
             nullable=True,
-            comment="How a dataset refreshes or, once completed, was refreshed; none for other kinds.",
+            comment="How a dataset refreshes or was refreshed; none for other kinds.",
         ),
         sa.Column("priority", sa.Integer(), server_default="0", nullable=False, comment="Higher is claimed first."),
         sa.Column("due_at", Instant, nullable=True, comment="When its schedule wanted it."),
@@ -949,6 +1006,12 @@ def upgrade() -> None:
             nullable=True,
             comment="From the start of the first attempt to the completion.",
         ),
+        sa.Column(
+            "calendar",
+            sa.String(length=100),
+            nullable=True,
+            comment="The library, with its version, that knew the sessions expected of it.",
+        ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "run_id"], ["runs.tenant_id", "runs.id"], name=op.f("fk_pipeline_runs_tenant_id_run_id")
         ),
@@ -964,6 +1027,13 @@ def upgrade() -> None:
             "status", sa.String(length=20), nullable=False, comment="Waiting for upstream steps, running, or ended."
         ),
         sa.Column("causes", Json, nullable=False, comment="Why the flow is in the plan."),
+        sa.Column(
+            "is_needed",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="Whether it runs whatever its upstream steps publish: 1 or 0.",
+        ),
         sa.Column("run_id", sa.Uuid(), nullable=True, comment="The run it became."),
         sa.Column("reason", Json, nullable=True, comment="Why it is blocked or not needed."),
         sa.Column("created_at", Instant, nullable=False, comment="When it was planned."),
@@ -972,11 +1042,12 @@ def upgrade() -> None:
             "(status IN ('waiting', 'running')) = (ended_at IS NULL)", name=op.f("ck_plan_steps_ended_at")
         ),
         sa.CheckConstraint(
-            "status IN ('waiting', 'running', 'done', 'not_needed', 'blocked', 'cancelled')",
+            "status IN ('waiting', 'running', 'done', 'not_needed', 'failed', 'blocked', 'cancelled')",
             name=op.f("ck_plan_steps_status"),
         ),
+        sa.CheckConstraint("is_needed IN (0, 1)", name=op.f("ck_plan_steps_is_needed")),
         sa.CheckConstraint(
-            "status NOT IN ('running', 'done') OR run_id IS NOT NULL", name=op.f("ck_plan_steps_run_id")
+            "status NOT IN ('running', 'done', 'failed') OR run_id IS NOT NULL", name=op.f("ck_plan_steps_run_id")
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "flow_id"], ["flows.tenant_id", "flows.id"], name=op.f("fk_plan_steps_tenant_id_flow_id")
@@ -1268,9 +1339,12 @@ def upgrade() -> None:
         "plan_pins",
         sa.Column("tenant_id", sa.Integer(), nullable=False, comment="Whose row it is."),
         sa.Column("plan_id", sa.Uuid(), nullable=False, comment="The plan."),
-        sa.Column("flow_id", sa.Uuid(), nullable=False, comment="An upstream that the plan does not run."),
+        sa.Column("flow_id", sa.Uuid(), nullable=False, comment="What runs of the plan read."),
         sa.Column(
-            "version_id", sa.Uuid(), nullable=False, comment="The version that every run of the plan reads of it."
+            "version_id",
+            sa.Uuid(),
+            nullable=False,
+            comment="The version that they read: that of the snapshot, or what the plan's own step made of it.",
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "flow_id"], ["flows.tenant_id", "flows.id"], name=op.f("fk_plan_pins_tenant_id_flow_id")

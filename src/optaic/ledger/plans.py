@@ -1,0 +1,210 @@
+"""Plans and their steps: how they are read, and how they are written in bulk."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, insert, select
+
+from optaic.domain.identifier import prefix_range
+from optaic.domain.kind import target_name
+from optaic.domain.plan import Plan, PlanMode, PlanStatus, Step, StepStatus
+from optaic.domain.run import Run
+from optaic.errors import InvalidInputError, NotFoundError
+from optaic.ledger import runs
+from optaic.ledger.columns import db_now
+from optaic.ledger.session import Transaction
+from optaic.ledger.tables import (
+    flows,
+    instances,
+    plan_members,
+    plan_pins,
+    plan_step_edges,
+    plan_steps,
+    plans,
+)
+from optaic.ledger.tables import runs as runs_table
+
+
+def insert_rows(
+    tx: Transaction,
+    plan_id: uuid.UUID,
+    *,
+    steps: Sequence[Mapping[str, Any]],
+    edges: Sequence[tuple[uuid.UUID, uuid.UUID]],
+    members: Iterable[tuple[uuid.UUID, int]],
+    pins: Mapping[uuid.UUID, uuid.UUID],
+) -> None:
+    """Insert what belongs to a plan: one statement for each table.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    plan_id
+        The plan.
+    steps
+        Columns of `plan_steps` of the steps that are new.
+    edges
+        Step and upstream step.
+    members
+        Step and batch.
+    pins
+        Version by flow.
+    """
+    tenant = {"tenant_id": tx.tenant_id}
+    if steps:
+        tx.conn.execute(insert(plan_steps).values(created_at=db_now()), [tenant | dict(step) for step in steps])
+    if edges:
+        tx.conn.execute(
+            insert(plan_step_edges),
+            [{**tenant, "step_id": step_id, "upstream_step_id": upstream_id} for step_id, upstream_id in edges],
+        )
+    listed = [{**tenant, "plan_id": plan_id, "step_id": step_id, "batch": batch} for step_id, batch in members]
+    if listed:
+        tx.conn.execute(insert(plan_members), listed)
+    if pins:
+        tx.conn.execute(
+            insert(plan_pins),
+            [
+                {**tenant, "plan_id": plan_id, "flow_id": flow_id, "version_id": version_id}
+                for flow_id, version_id in pins.items()
+            ],
+        )
+
+
+def get(tx: Transaction, plan_id: uuid.UUID, *, with_steps: bool = True) -> Plan:
+    """Read a plan: one statement, three with its steps.
+
+    Raises
+    ------
+    NotFoundError
+        If this tenant has no such plan.
+    """
+    row = tx.conn.execute(_select_plans(tx).where(plans.c.id == plan_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no plan {plan_id}")
+    return _to_plan(row, _steps(tx, plan_id) if with_steps else ())
+
+
+def find(tx: Transaction, reference: str) -> Plan | None:
+    """Read the plan whose id, or the beginning of it, a person gives; without steps. None if there is none.
+
+    Raises
+    ------
+    InvalidInputError
+        If the beginning fits several plans.
+    """
+    try:
+        first, last = prefix_range(reference)
+    except InvalidInputError:
+        return None
+    rows = tx.conn.execute(_select_plans(tx).where(plans.c.id.between(first, last)).limit(2)).all()
+    if len(rows) > 1:
+        raise InvalidInputError(
+            f"{reference} is the beginning of several plans: {rows[0].id}, {rows[1].id}, ...",
+            next_step="give more characters of the id",
+        )
+    return _to_plan(rows[0], ()) if rows else None
+
+
+def _select_plans(tx: Transaction) -> Select[Any]:
+    return (
+        select(plans, flows.c.kind, instances.c.name.label("instance"), instances.c.kind.label("instance_kind"))
+        .join(flows, and_(flows.c.tenant_id == plans.c.tenant_id, flows.c.id == plans.c.target_flow_id))
+        .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
+        .where(plans.c.tenant_id == tx.tenant_id)
+    )
+
+
+def _to_plan(row: Row[Any], steps: Iterable[Step]) -> Plan:
+    return Plan(
+        id=row.id,
+        target_flow_id=row.target_flow_id,
+        target=target_name(row.instance, row.instance_kind, row.kind),
+        mode=PlanMode(row.mode),
+        status=PlanStatus(row.status),
+        reason=row.reason,
+        created_at=row.created_at,
+        cancel_requested_at=row.cancel_requested_at,
+        ended_at=row.ended_at,
+        steps=tuple(steps),
+    )
+
+
+def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
+    members = (plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id)
+    upstream, of_step = plan_steps.alias("upstream"), plan_members.c.step_id
+    reads: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for row in tx.conn.execute(
+        select(plan_step_edges.c.step_id, upstream.c.flow_id)
+        .join(
+            plan_members,
+            and_(plan_members.c.tenant_id == plan_step_edges.c.tenant_id, of_step == plan_step_edges.c.step_id),
+        )
+        .join(
+            upstream,
+            and_(
+                upstream.c.tenant_id == plan_step_edges.c.tenant_id, upstream.c.id == plan_step_edges.c.upstream_step_id
+            ),
+        )
+        .where(*members)
+    ):
+        reads.setdefault(row.step_id, []).append(row.flow_id)
+    query = (
+        select(
+            plan_steps,
+            plan_members.c.batch,
+            flows.c.kind,
+            instances.c.name.label("instance"),
+            instances.c.kind.label("instance_kind"),
+        )
+        .join(plan_members, and_(plan_members.c.tenant_id == plan_steps.c.tenant_id, of_step == plan_steps.c.id))
+        .join(flows, and_(flows.c.tenant_id == plan_steps.c.tenant_id, flows.c.id == plan_steps.c.flow_id))
+        .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
+        .where(*members)
+        .order_by(plan_members.c.batch, instances.c.name, flows.c.kind)
+    )
+    return [
+        Step(
+            id=row.id,
+            flow_id=row.flow_id,
+            target=target_name(row.instance, row.instance_kind, row.kind),
+            instance=row.instance,
+            flow_kind=row.kind,
+            batch=row.batch,
+            status=StepStatus(row.status),
+            causes=row.causes,
+            run_id=row.run_id,
+            reason=row.reason,
+            upstream_ids=tuple(reads.get(row.id, ())),
+        )
+        for row in tx.conn.execute(query)
+    ]
+
+
+def step_counts(tx: Transaction, plan_id: uuid.UUID) -> dict[StepStatus, int]:
+    """Count the steps of a plan by status."""
+    query = (
+        select(plan_steps.c.status, func.count().label("steps"))
+        .join(
+            plan_members,
+            and_(plan_members.c.tenant_id == plan_steps.c.tenant_id, plan_members.c.step_id == plan_steps.c.id),
+        )
+        .where(plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id)
+        .group_by(plan_steps.c.status)
+    )
+    return {StepStatus(row.status): row.steps for row in tx.conn.execute(query)}
+
+
+def running_runs(tx: Transaction, plan_id: uuid.UUID) -> list[Run]:
+    """Read the runs of a plan that are running."""
+    mine = select(plan_members.c.step_id).where(
+        plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id
+    )
+    query = runs.select_runs().where(
+        runs_table.c.tenant_id == tx.tenant_id, runs.IS_RUNNING, runs_table.c.plan_step_id.in_(mine)
+    )
+    return [runs.to_run(row) for row in tx.conn.execute(query.order_by(runs_table.c.started_at))]

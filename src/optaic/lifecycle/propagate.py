@@ -1,0 +1,66 @@
+"""Propagate: what a change makes stale or ready downstream, in the transaction of the change."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from optaic.domain.identifier import new_id
+from optaic.domain.principal import SYSTEM_ID
+from optaic.ledger import activities, freshness
+from optaic.ledger.session import Database, Transaction, lock_graph
+from optaic.ledger.tables import flow_inputs
+
+
+def readers_of(tx: Transaction, flow_id: uuid.UUID) -> list[uuid.UUID]:
+    """Read which flows read a flow directly."""
+    query = select(flow_inputs.c.flow_id).where(
+        flow_inputs.c.tenant_id == tx.tenant_id,
+        flow_inputs.c.upstream_flow_id == flow_id,
+        flow_inputs.c.ended_at.is_(None),
+    )
+    return list(tx.conn.execute(query.distinct()).scalars())
+
+
+def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[str, Any]) -> freshness.Settled:
+    """Settle some flows and everything downstream, and tell of it in one activity, however many flows changed.
+
+    Parameters
+    ----------
+    tx
+        The transaction of the change; it holds the graph lock.
+    flow_ids
+        Whose own facts have changed.
+    cause
+        What happened, as JSON: the run, the apply, or the clock.
+    """
+    settled = freshness.settle(tx, flow_ids)
+    for flow_id, (before, after) in settled.own.items():
+        if before is not after:
+            facts = {"old_freshness": before, "freshness": after, "cause": dict(cause)}
+            activities.record(tx, "flow.status_changed", flow_id, facts)
+    changed: dict[str, list[str]] = {}
+    for flow_id, after in settled.downstream.items():
+        changed.setdefault(after, []).append(str(flow_id))
+    if changed:
+        facts = {"cause": dict(cause), "flows": len(settled.downstream), "changed": changed}
+        activities.record(tx, "lineage.staleness_propagated", str(cause.get("run_id", tx.tenant_id)), facts)
+    return settled
+
+
+def sweep(database: Database) -> int:
+    """Settle the flows whose data have become due by the database's clock; give how many there were.
+
+    It only announces: reads compare with the clock themselves.
+    """
+    with database.read() as tx:
+        if not freshness.late_flows(tx):
+            return 0
+    with database.write(actor_id=SYSTEM_ID, correlation_id=new_id()) as tx:
+        lock_graph(tx)
+        late = freshness.late_flows(tx)
+        propagate(tx, late, cause={"kind": "clock"})
+        return len(late)
