@@ -14,13 +14,14 @@ from optaic.domain.status import Freshness
 from optaic.errors import CodeChangedError, ConflictError, InvalidInputError, NotFoundError
 from optaic.ledger import catalog, freshness
 from optaic.ledger.session import Database
-from optaic.ledger.tables import activities, instance_revisions, metadata
+from optaic.ledger.tables import activities, flows, instance_revisions, metadata
 from optaic.lifecycle.apply import Changes, apply
 from optaic.lifecycle.complete import complete
 from optaic.lifecycle.submit import Submission, submit
 from optaic.project import read_project
 from optaic.storage.objects import ObjectStore, open_store
 from tests.factories import claim_run, dataset_result, submit_run
+from tests.rows import add_tenant
 
 SOURCES = """
 def prices(ctx, start=None, *, n: int = 3):
@@ -254,3 +255,50 @@ def test_every_change_is_an_activity(home: Home) -> None:
     with home.database.read() as tx:
         verbs = tx.conn.execute(select(activities.c.verb).order_by(activities.c.at, activities.c.id)).scalars().all()
     assert verbs == ["instance.created", "instance.created", "instance.updated", "instance.archived"]
+
+
+def test_an_upstream_that_was_archived_is_refused_by_name(home: Home) -> None:
+    home.apply(PRICES, project="one")
+    home.apply("  other: {kind: dataset, definition: 'sources:prices'}\n", project="one", prune=True)
+    before = rows(home.database)
+    with pytest.raises(InvalidInputError, match=r"optaic\.yaml:3:\d+: returns reads 'prices', and there is no such"):
+        home.apply(RETURNS, project="two")
+    assert rows(home.database) == before
+
+
+def test_what_another_project_declares_can_be_read_and_what_another_tenant_declares_does_not_exist(home: Home) -> None:
+    home.apply(PRICES, project="one")
+    assert actions(home.apply(RETURNS, project="two")) == [("created", "returns", ())]
+    add_tenant(home.database)
+    theirs = Database(home.database.url, tenant_id=2)
+    before = rows(home.database)
+    path = home.root / "optaic.yaml"
+    with pytest.raises(InvalidInputError, match="returns reads 'prices', and there is no such instance"):
+        apply(theirs, home.store, read_project(path))
+    theirs.close()
+    assert rows(home.database) == before
+
+
+def test_a_cycle_is_told_with_its_whole_path_and_nothing_is_written(home: Home) -> None:
+    before = rows(home.database)
+    reads = {"a": "c", "b": "a", "c": "b"}
+    lines = [
+        f"  {name}: {{kind: dataset, definition: 'sources:returns', inputs: {{x: {up}}}}}\n"
+        for name, up in reads.items()
+    ]
+    with pytest.raises(InvalidInputError, match=r"form a cycle: (a -> b -> c -> a|b -> c -> a -> b|c -> a -> b -> c)"):
+        home.apply("".join(lines))
+    assert rows(home.database) == before
+
+
+def test_a_chain_of_a_thousand_is_applied_and_known_to_its_end(home: Home) -> None:
+    chain = ["  n0: {kind: dataset, definition: 'sources:prices'}\n"]
+    chain += [
+        f"  n{number}: {{kind: dataset, definition: 'sources:returns', inputs: {{x: n{number - 1}}}}}\n"
+        for number in range(1, 1000)
+    ]
+    assert len(home.apply("".join(chain)).items) == 1000
+    with home.database.read() as tx:
+        _, states = freshness.all_states(tx)
+        cached = tx.conn.execute(select(flows.c.id, flows.c.inherited_stale_from)).tuples().all()
+    assert dict(cached) == {flow_id: state.inherited_from for flow_id, state in states.items()}

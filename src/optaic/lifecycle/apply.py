@@ -188,9 +188,12 @@ def _apply(
             _check_owner(project, project_id, item.spec, flow)
         made[item.spec.name] = _declare(tx, project_id, item, flow, source_digest)
     live = {flow.target: flow for flow in catalog.live_flows(tx)}
+    edges: dict[uuid.UUID, list[FlowInput]] = {}
+    for edge in catalog.all_inputs(tx):
+        edges.setdefault(edge.flow_id, []).append(edge)
     for item in prepared:
         details = made[item.spec.name]
-        if _connect(tx, project, item.spec, live) and details != ["created"]:
+        if _connect(tx, project, item.spec, live, edges.get(live[item.spec.name].id, ())) and details != ["created"]:
             details.append("inputs")
         if schedules.declare(tx, live[item.spec.name].id, item.spec.schedule) and details != ["created"]:
             details.append("schedule")
@@ -276,10 +279,12 @@ def _declare(
     return details
 
 
-def _connect(tx: Transaction, project: Project, spec: InstanceSpec, live: Mapping[str, Flow]) -> bool:
+def _connect(
+    tx: Transaction, project: Project, spec: InstanceSpec, live: Mapping[str, Flow], edges: Sequence[FlowInput]
+) -> bool:
     """Make the edges into an instance those that are declared; whether any differed."""
     flow = live[spec.name]
-    before = {item.role: item for item in catalog.inputs_of(tx, [flow.id])}
+    before = {item.role: item for item in edges}
     wanted = {item.role: (item, _upstream(project, spec, item, live)) for item in spec.inputs}
     ended = [item.id for role, item in before.items() if role not in wanted or not _same(item, *wanted[role])]
     declaration.end_inputs(tx, ended)
