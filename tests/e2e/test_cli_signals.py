@@ -29,7 +29,8 @@ def project(tmp_path: Path) -> Project:
 def started(project: Project) -> Iterator[subprocess.Popen[str]]:
     """A lone `optaic run` whose source is at work."""
     process = project.start("run", "waits")
-    wait_until((project.root / "started-1").exists, "the source begins")
+    note = project.root / "started-1"
+    wait_until(lambda: note.exists() and note.read_text(), "the source begins and has written who it is")
     yield process
     if process.poll() is None:
         process.kill()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from optaic.errors import LeaseLostError, NoOutputError
 from optaic.ledger import attempts
 from optaic.lifecycle.complete import end_attempt
 from optaic.settings import Settings
+from tests.processes import until
 
 LOST = Reason(code="worker_lost", message="taken away", next_step="nothing")
 
@@ -87,12 +90,15 @@ def test_a_block_that_raises_keeps_its_metrics_and_its_traceback(ledger: Ledger)
 
 def test_a_run_that_was_taken_away_is_told_before_it_writes_a_file(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
+    ledger.runtime.settings = replace(ledger.runtime.settings, lease_seconds=0.3)
     tracked = ledger.track("idea")
 
     def block() -> None:
         with tracked as run:
             run.log_metric("ic", 0.5)
             end_attempt(ledger.runtime.database, run.id, 1, LOST, outcome=AttemptOutcome.LOST)
+            over = time.monotonic() + 0.4  # as long as a lease cannot have expired, nobody takes the run away
+            until(lambda: time.monotonic() > over)
             with pytest.raises(LeaseLostError):
                 run.log_file("notes.txt", tmp_path / "notes.txt")
 
