@@ -24,12 +24,12 @@ def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> None:
             if item.selector == "current" and item.upstream_version_id is None
         }
     )
-    if missing and is_forced:
+    found = [] if is_forced else freshness.blockers(tx, flow.id)
+    if missing and not found:  # an upstream may be ready and have completed without ever having had a row
         raise UpstreamNotReadyError(
             f"{flow.target} reads {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no version yet",
             next_step=" && ".join(f"optaic run {name}" for name in missing),
         )
-    found = [] if is_forced else freshness.blockers(tx, flow.id)
     if found:
         raise UpstreamNotReadyError(
             f"{flow.target} cannot run: {sentence(found)}",
