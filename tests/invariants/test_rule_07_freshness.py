@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, update
 
-from optaic.domain.kind import InstanceKind
+from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
@@ -115,6 +115,7 @@ class Graph(RuleBasedStateMachine):
             definition=f"sources:{name}",
             params={"n": one.n},
             inputs=tuple(one.inputs.values()),
+            flow_inputs={FlowKind.REFRESH: tuple(one.inputs.values())},
             policies={},
             freshness=expected,
             schedule=None,

@@ -40,6 +40,17 @@ class RunType(StrEnum):
     MONITORING = "MonitoringRun"
 
 
+class OutputKind(StrEnum):
+    """What an official completion publishes."""
+
+    DATASET = "dataset"
+    """A version of rows: segments, compared by key with the version before."""
+    FILES = "files"
+    """A version of files: the run's own artifacts."""
+    NOTHING = "nothing"
+    """No version; what it found stands in the run itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
     """One row of the table.
@@ -54,15 +65,20 @@ class RunKind:
         The kind of flow whose runs have this type.
     instance_kinds
         The kinds of instance that have such a flow.
-    makes_version
-        Whether an official completion makes a version that others consume.
+    output
+        What an official completion publishes.
     """
 
     run_type: RunType
     slug: str
     flow_kind: FlowKind
     instance_kinds: tuple[InstanceKind, ...]
-    makes_version: bool
+    output: OutputKind
+
+    @property
+    def makes_version(self) -> bool:
+        """Whether an official completion makes a version that others consume."""
+        return self.output is not OutputKind.NOTHING
 
 
 RUN_KINDS: tuple[RunKind, ...] = (
@@ -71,49 +87,49 @@ RUN_KINDS: tuple[RunKind, ...] = (
         slug="pipeline_run",
         flow_kind=FlowKind.REFRESH,
         instance_kinds=(InstanceKind.DATASET,),
-        makes_version=True,
+        output=OutputKind.DATASET,
     ),
     RunKind(
         run_type=RunType.EXPERIMENT,
         slug="experiment_run",
         flow_kind=FlowKind.PREVIEW,
         instance_kinds=(InstanceKind.EXPERIMENT,),
-        makes_version=True,
+        output=OutputKind.FILES,
     ),
     RunKind(
         run_type=RunType.BACKTEST,
         slug="backtest_run",
         flow_kind=FlowKind.BACKTEST,
         instance_kinds=(InstanceKind.BACKTEST,),
-        makes_version=True,
+        output=OutputKind.FILES,
     ),
     RunKind(
         run_type=RunType.PORTFOLIO_OPTIMIZATION,
         slug="portfolio_optimization_run",
         flow_kind=FlowKind.OPTIMIZE,
         instance_kinds=(InstanceKind.PORTFOLIO_OPTIMIZER,),
-        makes_version=True,
+        output=OutputKind.FILES,
     ),
     RunKind(
         run_type=RunType.TRAINING,
         slug="training_run",
         flow_kind=FlowKind.TRAIN,
         instance_kinds=(InstanceKind.MODEL,),
-        makes_version=True,
+        output=OutputKind.FILES,
     ),
     RunKind(
         run_type=RunType.INFERENCE,
         slug="inference_run",
         flow_kind=FlowKind.INFER,
         instance_kinds=(InstanceKind.MODEL,),
-        makes_version=True,
+        output=OutputKind.DATASET,
     ),
     RunKind(
         run_type=RunType.MONITORING,
         slug="monitoring_run",
         flow_kind=FlowKind.MONITOR,
         instance_kinds=(InstanceKind.MODEL, InstanceKind.DATASET, InstanceKind.BACKTEST),
-        makes_version=False,
+        output=OutputKind.NOTHING,
     ),
 )
 

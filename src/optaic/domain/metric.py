@@ -15,6 +15,17 @@ class Unit(StrEnum):
     BYTES = "bytes"
     SECONDS = "seconds"
     DATE = "date"
+    FRACTION = "fraction"
+    """0.01 is one percent."""
+    RATIO = "ratio"
+    """Without a unit."""
+    VALUE = "value"
+    """In the unit of what is described."""
+    COUNT = "count"
+    SESSIONS = "sessions"
+    MONEY = "money"
+    """In the currency of the prices."""
+    TEXT = "text"
 
 
 class Better(StrEnum):
@@ -47,7 +58,69 @@ class Metric:
     meaning: str
 
 
+def _metric(name: str, unit: Unit, better: Better, meaning: str) -> Metric:
+    return Metric(name=name, unit=unit, better=better, meaning=meaning)
+
+
+def _horizon_metrics(horizon: int) -> tuple[Metric, ...]:
+    """Give what a preview says of the returns of the next sessions; those of one session have no number."""
+    tail = "" if horizon == 1 else f"_{horizon}"
+    ahead = "the next session" if horizon == 1 else f"the next {horizon} sessions"
+    return (
+        _metric(
+            f"ic{tail}",
+            Unit.RATIO,
+            Better.HIGHER,
+            f"Mean over dates of the rank correlation between the signal and the returns of {ahead}.",
+        ),
+        _metric(f"ic_ir{tail}", Unit.RATIO, Better.HIGHER, "That mean over its standard deviation, not annualised."),
+        _metric(
+            f"ic_t_statistic{tail}",
+            Unit.RATIO,
+            Better.HIGHER,
+            "That mean over its standard error, which allows for overlapping returns (Hansen and Hodrick).",
+        ),
+    )
+
+
+PREVIEW_HORIZONS = (1, 5, 21)
+"""Sessions ahead over which a preview looks."""
+
+PREVIEW_QUANTILES = 5
+
+_EXPERIMENT = (
+    _metric("rows_computed", Unit.ROWS, Better.NEITHER, "Rows of the preview: each name that could have a value."),
+    _metric("nan_pct", Unit.FRACTION, Better.LOWER, "Share of rows without a value."),
+    _metric("coverage", Unit.FRACTION, Better.HIGHER, "Share of names that could have a value and have one."),
+    _metric("mean", Unit.VALUE, Better.NEITHER, "Mean of the values."),
+    _metric("std", Unit.VALUE, Better.NEITHER, "Their standard deviation (ddof=1)."),
+    _metric("min", Unit.VALUE, Better.NEITHER, "The least value."),
+    _metric("max", Unit.VALUE, Better.NEITHER, "The greatest value."),
+    _metric("skewness", Unit.RATIO, Better.NEITHER, "Their skewness, biased."),
+    _metric("kurtosis", Unit.RATIO, Better.NEITHER, "Their kurtosis, biased and raw: of a normal distribution 3."),
+    *(metric for horizon in PREVIEW_HORIZONS for metric in _horizon_metrics(horizon)),
+    _metric(
+        "signal_autocorrelation",
+        Unit.RATIO,
+        Better.NEITHER,
+        "Mean rank correlation of the signal with itself a session before.",
+    ),
+    _metric(
+        "signal_turnover", Unit.FRACTION, Better.LOWER, "Mean share of the top quantile that was not in it before."
+    ),
+    *(
+        _metric(
+            f"quantile_return_{number}",
+            Unit.FRACTION,
+            Better.NEITHER,
+            f"Mean return of the next session of quantile {number} of {PREVIEW_QUANTILES} by the signal, lowest first.",
+        )
+        for number in range(1, PREVIEW_QUANTILES + 1)
+    ),
+)
+
 STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
+    RunType.EXPERIMENT: _EXPERIMENT,
     RunType.PIPELINE: (
         Metric(name="rows_fetched", unit=Unit.ROWS, better=Better.NEITHER, meaning="Rows that the source returned."),
         Metric(

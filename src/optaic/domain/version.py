@@ -1,13 +1,16 @@
-"""Dataset versions: lists of immutable segments."""
+"""Versions: of datasets, lists of immutable segments; of all else, files."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from optaic.domain.artifact import Artifact
 
 KNOWN_AT = "known_at"
 """The column of every dataset row: the instant (UTC, microseconds) at which the row was known."""
@@ -100,6 +103,41 @@ class DatasetVersion:
     def date_column(self) -> str:
         """The event date: the first key column."""
         return self.key_columns[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVersion:
+    """One version of what is no dataset: the files of the run that made it.
+
+    Attributes
+    ----------
+    id
+        The version's id in the ledger.
+    number
+        1, 2, ... within its flow.
+    run_id
+        The run that published it.
+    artifacts
+        Its files.
+    detail
+        What the kind of flow says of it, as JSON: the fits of a model, the definition of an optimiser.
+    first_data_date, last_data_date
+        The event dates that it spans, inclusive; None if it has none.
+    content_digest
+        SHA-256; equal digests, equal content.
+    """
+
+    id: uuid.UUID
+    number: int
+    run_id: uuid.UUID
+    artifacts: tuple[Artifact, ...]
+    detail: Mapping[str, Any]
+    first_data_date: dt.date | None
+    last_data_date: dt.date | None
+    content_digest: str
+
+
+Version = DatasetVersion | FileVersion
 
 
 def content_digest(segments: Iterable[Segment]) -> str:

@@ -45,7 +45,11 @@ from optaic.flows.reporter import Sink
 from optaic.flows.secret import masker, secret_values
 from optaic.flows.task import Result, Task
 
-FLOWS: dict[FlowKind, str] = {FlowKind.REFRESH: "optaic.flows.refresh:refresh"}
+FLOWS: dict[FlowKind, str] = {
+    FlowKind.REFRESH: "optaic.flows.refresh:refresh",
+    FlowKind.PREVIEW: "optaic.flows.preview:preview",
+    FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
+}
 """By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
 
 MAX_MESSAGE_CHARS = 500

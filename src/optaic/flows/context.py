@@ -104,6 +104,11 @@ class RunContext:
         return self._task.params
 
     @property
+    def config(self) -> Mapping[str, Any]:
+        """What the project file says of the instance, as it was applied; secrets stay references."""
+        return self._task.config
+
+    @property
     def seed(self) -> int:
         """For every random generator; `random` and numpy's global one are seeded with it already."""
         return self._task.seed

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from optaic.domain.version import DELETED, KNOWN_AT, DatasetVersion, FileVersion
+from optaic.errors import InvalidInputError
 from optaic.flows.task import PinnedInput, Slice
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class Input:
         """The first and the last event date that were asked for; None as long as nothing was read."""
 
     @property
+    def role(self) -> str:
+        """The name under which the flow asks for it."""
+        return self._pinned.role
+
+    @property
     def version(self) -> int:
         """The number of the pinned version."""
         return self._pinned.version.number
@@ -61,10 +69,12 @@ class Input:
         ------
         StorageError
             If a segment cannot be read; with a lazy frame, perhaps only when it is collected.
+        InvalidInputError
+            If it is no dataset.
         """
         from optaic.storage.segments import scan
 
-        version = self._pinned.version
+        version = self._dataset()
         self._widen(start, end)
         columns = list(self._pinned.columns) or None
         return scan(self._store, version, as_of=self._as_of, columns=columns, start=start, end=end)
@@ -88,6 +98,109 @@ class Input:
             If a segment cannot be read.
         """
         return self.lazy(start=start, end=end).collect()
+
+    def known_by(self, decisions: pl.DataFrame) -> pl.LazyFrame:
+        """Scan rows as they were known when something was decided on them: of each key the last row known by then.
+
+        Parameters
+        ----------
+        decisions
+            `date` (Date), the event dates to read, each once and ascending, and `decided_at` (Datetime, UTC), the
+            instant by which rows of that date must have been known.
+
+        Returns
+        -------
+        LazyFrame
+            As `lazy` describes it. Rows that were withdrawn by then are left out, and no row is newer than the
+            instant as of which the run reads.
+
+        Raises
+        ------
+        StorageError
+            If a segment cannot be read; perhaps only when it is collected.
+        """
+        import polars as pl
+
+        from optaic.storage.segments import scan_history
+        from optaic.storage.view import PLACE
+
+        version = self._dataset()
+        dates = decisions["date"]
+        if len(dates):
+            self._widen(dates[0], dates[-1])
+        keys = list(version.key_columns)
+        values = list(self._pinned.columns) or [one.name for one in version.columns if one.name not in keys]
+        limits = decisions.lazy().select(pl.col("date").alias(keys[0]), "decided_at")
+        if self._as_of is not None:
+            limits = limits.with_columns(pl.min_horizontal("decided_at", pl.lit(self._as_of)))
+        return (
+            scan_history(self._store, version, dates=dates)
+            .join(limits, on=keys[0])
+            .filter(pl.col(KNOWN_AT) <= pl.col("decided_at"))
+            .sort(KNOWN_AT, PLACE)
+            .unique(keys, keep="last", maintain_order=True)
+            .filter(~pl.col(DELETED).fill_null(value=False))
+            .sort(keys)
+            .select(*keys, *(name for name in values if name not in keys), KNOWN_AT)
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The value columns that `frame` gives: those that the flow declared, else all but the key."""
+        version = self._dataset()
+        return self._pinned.columns or tuple(one.name for one in version.columns if one.name not in version.key_columns)
+
+    @property
+    def date_range(self) -> tuple[dt.date | None, dt.date | None]:
+        """The first and the last event date of the pinned version; None if it has none. Asking reads nothing."""
+        return self._pinned.version.first_data_date, self._pinned.version.last_data_date
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """What its flow says of the pinned version, as JSON: of a model, its fits. Empty for a dataset."""
+        version = self._pinned.version
+        return version.detail if isinstance(version, FileVersion) else {}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the pinned version's files; none of a dataset."""
+        version = self._pinned.version
+        return tuple(item.name for item in version.artifacts) if isinstance(version, FileVersion) else ()
+
+    def read_file(self, name: str) -> bytes:
+        """Read a file of the pinned version, whole, and verify its digest.
+
+        Parameters
+        ----------
+        name
+            One of `files`.
+
+        Raises
+        ------
+        InvalidInputError
+            If it has no such file.
+        StorageError
+            If it cannot be read, or is not what was written.
+        """
+        version = self._pinned.version
+        artifacts = version.artifacts if isinstance(version, FileVersion) else ()
+        for item in artifacts:
+            if item.name == name:
+                self._widen(None, None)
+                return self._store.get(item.stored)
+        raise InvalidInputError(
+            f"version {version.number} of {self.instance} has no file {name!r}",
+            next_step=f"it has: {', '.join(self.files) or 'none'}",
+        )
+
+    def _dataset(self) -> DatasetVersion:
+        version = self._pinned.version
+        if isinstance(version, DatasetVersion):
+            return version
+        raise InvalidInputError(
+            f"{self.instance} is no dataset, so it has no rows",
+            next_step=f"read one of its files: {', '.join(self.files) or 'it has none'}",
+        )
 
     def _widen(self, first: dt.date | None, last: dt.date | None) -> None:
         # A side that is open once stays open: rows that a later version adds there would have been read.

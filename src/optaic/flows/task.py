@@ -11,7 +11,7 @@ from typing import Any
 from optaic.domain.artifact import Artifact
 from optaic.domain.kind import FlowKind
 from optaic.domain.status import Standing
-from optaic.domain.version import Column, DatasetVersion, Segment
+from optaic.domain.version import Column, DatasetVersion, FileVersion, Segment
 
 Slice = tuple[dt.date | None, dt.date | None]
 """The first and the last event date that were asked for, inclusive; None on a side that was not bounded."""
@@ -28,14 +28,14 @@ class PinnedInput:
     instance
         The upstream instance.
     version
-        The pinned version of its dataset.
+        The pinned version: rows of a dataset, or the files of what is none.
     columns
         The columns that the flow declared (`prices[close]`); empty for all.
     """
 
     role: str
     instance: str
-    version: DatasetVersion
+    version: DatasetVersion | FileVersion
     columns: tuple[str, ...] = ()
 
 
@@ -136,6 +136,33 @@ class DatasetChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a flow made that is no dataset: files, which together are the content of a version.
+
+    Attributes
+    ----------
+    artifacts
+        The names of the files that are the output; equal files, equal content. Reports and logs are none of them.
+    first_data_date, last_data_date
+        The event dates that it spans, inclusive; None if it has none.
+    changed_from
+        The earliest event date of what may differ from the version before; None for all of it. A reader whose slice
+        ends before it stays ready.
+    identity
+        What beside the files makes two outputs the same; for files whose bytes are not the same twice, instead of them.
+    detail
+        What the kind of flow adds to the version, as JSON.
+    """
+
+    artifacts: tuple[str, ...]
+    first_data_date: dt.date | None = None
+    last_data_date: dt.date | None = None
+    changed_from: dt.date | None = None
+    identity: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a flow returns: its outputs, by reference, and its metrics.
 
@@ -147,6 +174,10 @@ class Result:
         The files it wrote.
     dataset
         What a refresh of a dataset changed; None for other kinds.
+    output
+        What another kind of flow made; None for datasets, and for flows that make no version.
+    fields
+        Columns of the run's extension table that are no metrics, by name; dates as ISO text.
     slices
         By role, what was read of each input; None where nothing was read.
     """
@@ -154,4 +185,6 @@ class Result:
     metrics: Mapping[str, float | int | str | None] = field(default_factory=dict[str, float | int | str | None])
     artifacts: tuple[Artifact, ...] = ()
     dataset: DatasetChange | None = None
+    output: Output | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     slices: Mapping[str, Slice | None] = field(default_factory=dict[str, Slice | None])

@@ -62,10 +62,14 @@ class Flow:
     archived_at: dt.datetime | None
 
     @property
+    def is_main(self) -> bool:
+        """Whether it is the flow that the bare name of its instance means."""
+        return main_flow_kind(self.instance_kind) is self.kind
+
+    @property
     def target(self) -> str:
         """How people name it: the instance, with the flow kind where it is not the instance's main one."""
-        main = main_flow_kind(self.instance_kind) is self.kind
-        return self.instance if main else f"{self.instance}.{self.kind}"
+        return self.instance if self.is_main else f"{self.instance}.{self.kind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

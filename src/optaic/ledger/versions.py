@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Row, and_, func, insert, select
 
 from optaic.domain.artifact import Artifact, StoredObject
+from optaic.domain.fingerprint import digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.version import Column, DatasetVersion, Segment, SegmentRole, content_digest
+from optaic.domain.version import Column, DatasetVersion, FileVersion, Segment, SegmentRole, Version, content_digest
 from optaic.errors import NotFoundError
+from optaic.flows.task import Output
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import artifacts, flows, runs, segments, version_segments, versions
@@ -110,6 +112,47 @@ def publish_dataset(
     return version_id
 
 
+def publish_output(
+    tx: Transaction, *, flow_id: uuid.UUID, run_id: uuid.UUID, output: Output, files: Sequence[Artifact]
+) -> uuid.UUID | None:
+    """Insert the next version of a flow that makes files, unless the files are those of its current version.
+
+    The caller holds the graph lock and completes the run in the same transaction.
+
+    Returns
+    -------
+    uuid.UUID or None
+        The version's id; None if nothing changed.
+    """
+    stored = {item.name: item.stored.sha256 for item in files}
+    digest = output.identity or digest_of({name: stored[name] for name in output.artifacts})
+    previous = tx.conn.execute(
+        select(versions.c.id, versions.c.number, versions.c.content_digest)
+        .join(flows, and_(flows.c.tenant_id == versions.c.tenant_id, flows.c.current_version_id == versions.c.id))
+        .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == flow_id)
+    ).one_or_none()
+    if previous is not None and previous.content_digest == digest:
+        return None
+    version_id = new_id()
+    tx.conn.execute(
+        insert(versions).values(
+            tenant_id=tx.tenant_id,
+            id=version_id,
+            flow_id=flow_id,
+            number=previous.number + 1 if previous is not None else 1,
+            run_id=run_id,
+            previous_id=previous.id if previous is not None else None,
+            content_digest=digest,
+            first_data_date=output.first_data_date,
+            last_data_date=output.last_data_date,
+            changed_from=output.changed_from,
+            detail=dict(output.detail) or None,
+            created_at=db_now(),
+        )
+    )
+    return version_id
+
+
 def _constant(value: uuid.UUID) -> Any:
     from sqlalchemy import literal
 
@@ -177,6 +220,32 @@ def _to_dataset(row: Row[Any], parts: Sequence[Segment]) -> DatasetVersion:
         last_data_date=row.last_data_date,
         content_digest=row.content_digest,
     )
+
+
+def get_versions(tx: Transaction, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Version]:
+    """Read some versions, of datasets with their segments and of all else with their files.
+
+    Two statements if all are datasets, four at most, however many they are.
+    """
+    wanted = set(ids)
+    found: dict[uuid.UUID, Version] = {**get_datasets(tx, wanted)}
+    rest = wanted - found.keys()
+    if not rest:
+        return found
+    rows = list(tx.conn.execute(select(versions).where(versions.c.tenant_id == tx.tenant_id, versions.c.id.in_(rest))))
+    files = artifacts_of(tx, [row.run_id for row in rows])
+    for row in rows:
+        found[row.id] = FileVersion(
+            id=row.id,
+            number=row.number,
+            run_id=row.run_id,
+            artifacts=tuple(files.get(row.run_id, ())),
+            detail=row.detail or {},
+            first_data_date=row.first_data_date,
+            last_data_date=row.last_data_date,
+            content_digest=row.content_digest,
+        )
+    return found
 
 
 def find_version(tx: Transaction, flow_id: uuid.UUID, target: str, number: int | None) -> uuid.UUID:

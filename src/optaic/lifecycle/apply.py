@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import RUN_KINDS
+from optaic.domain.kind import target_name
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import check_params
@@ -180,7 +180,8 @@ def _apply(
     tx: Transaction, project: Project, prepared: Sequence[_Prepared], source_digest: str, *, prune: bool
 ) -> Changes:
     project_id = declaration.put_project(tx, project.name)
-    before = {flow.instance: flow for flow in catalog.live_flows(tx)}
+    present = catalog.live_flows(tx)
+    before = {flow.instance: flow for flow in present if flow.is_main}
     made: dict[str, list[str]] = {}
     for item in prepared:
         flow = before.get(item.spec.name)
@@ -193,15 +194,15 @@ def _apply(
         edges.setdefault(edge.flow_id, []).append(edge)
     for item in prepared:
         details = made[item.spec.name]
-        if _connect(tx, project, item.spec, live, edges.get(live[item.spec.name].id, ())) and details != ["created"]:
+        if _connect_all(tx, project, item.spec, live, edges) and details != ["created"]:
             details.append("inputs")
         if schedules.declare(tx, live[item.spec.name].id, item.spec.schedule) and details != ["created"]:
             details.append("schedule")
     _refuse_cycles(tx, live)
     items = [_change(tx, item, made[item.spec.name], live) for item in prepared]
     declared = {item.spec.name for item in prepared}
-    gone = [flow for flow in before.values() if flow.project_id == project_id and flow.instance not in declared]
-    items += [_leave(tx, flow, gone, prune=prune) for flow in sorted(gone, key=lambda flow: flow.instance)]
+    gone = [flow for flow in present if flow.project_id == project_id and flow.instance not in declared]
+    items += [_leave(tx, flow, gone, prune=prune) for flow in gone if flow.is_main]
     touched = {flow.id for flow in live.values() if made.get(flow.instance)}
     cause = {"kind": "apply", "project": project.name, "source_digest": source_digest}
     settled = propagate(tx, touched, cause=cause)
@@ -242,8 +243,7 @@ def _declare(
             name=item.spec.name,
             kind=kind,
             project_id=project_id,
-            # Of a kind's flows, those that this version of the product can execute.
-            flow_kinds=[row.flow_kind for row in RUN_KINDS if row.instance_kinds == (kind,)],
+            flow_kinds=list(item.spec.flow_inputs),
             config=item.config,
             config_digest=item.config_digest,
             policies=item.policies,
@@ -279,13 +279,33 @@ def _declare(
     return details
 
 
-def _connect(
-    tx: Transaction, project: Project, spec: InstanceSpec, live: Mapping[str, Flow], edges: Sequence[FlowInput]
+def _connect_all(
+    tx: Transaction,
+    project: Project,
+    spec: InstanceSpec,
+    live: Mapping[str, Flow],
+    edges: Mapping[uuid.UUID, Sequence[FlowInput]],
 ) -> bool:
-    """Make the edges into an instance those that are declared; whether any differed."""
-    flow = live[spec.name]
+    """Make the edges into the flows of an instance those that are declared; whether any differed."""
+    differ = False
+    for kind, inputs in spec.flow_inputs.items():
+        flow = live[target_name(spec.name, spec.kind, kind)]
+        differ |= _connect(tx, project, spec, flow, inputs, live=live, edges=edges.get(flow.id, ()))
+    return differ
+
+
+def _connect(
+    tx: Transaction,
+    project: Project,
+    spec: InstanceSpec,
+    flow: Flow,
+    inputs: Sequence[InputSpec],
+    *,
+    live: Mapping[str, Flow],
+    edges: Sequence[FlowInput],
+) -> bool:
     before = {item.role: item for item in edges}
-    wanted = {item.role: (item, _upstream(project, spec, item, live)) for item in spec.inputs}
+    wanted = {item.role: (item, _upstream(project, spec, item, live)) for item in inputs}
     ended = [item.id for role, item in before.items() if role not in wanted or not _same(item, *wanted[role])]
     declaration.end_inputs(tx, ended)
     is_new = False
@@ -314,7 +334,7 @@ def _same(before: FlowInput, wanted: InputSpec, upstream: Flow) -> bool:
 
 def _upstream(project: Project, spec: InstanceSpec, item: InputSpec, live: Mapping[str, Flow]) -> Flow:
     target = item.instance if item.flow_kind is None else f"{item.instance}.{item.flow_kind}"
-    found = live.get(target) or live.get(item.instance)
+    found = live.get(target) or live.get(item.instance)  # the main flow has the instance's own name
     if found is None or (item.flow_kind is not None and found.kind != item.flow_kind):
         import difflib
 

@@ -14,24 +14,19 @@ from sqlalchemy import ColumnElement, Select, and_, literal_column, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
-from optaic.domain.kind import FlowKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, OutputKind
 from optaic.domain.principal import SYSTEM_ID
 from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
 from optaic.domain.status import Standing
+from optaic.domain.version import DatasetVersion
 from optaic.errors import ConflictError, LedgerError
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import attempts, catalog, limits, runs, search, versions
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
-from optaic.ledger.tables import (
-    definition_versions,
-    definitions,
-    instance_revisions,
-    pipeline_runs,
-    plan_members,
-)
+from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, instance_revisions, plan_members
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle import pins, plan
 
@@ -265,16 +260,18 @@ def _revision(tx: Transaction, run: Run) -> _Revision:
 def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int) -> Task:
     pinned = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
     wanted = {pin.version_id for pin in pinned}
-    if flow.current_version_id is not None and flow.kind is FlowKind.REFRESH:
+    is_dataset = BY_FLOW_KIND[flow.kind].output is OutputKind.DATASET
+    if flow.current_version_id is not None and is_dataset:
         wanted.add(flow.current_version_id)
-    loaded = versions.get_datasets(tx, wanted)
+    loaded = versions.get_versions(tx, wanted)
     current = loaded.get(flow.current_version_id) if flow.current_version_id else None
-    if run.type is RunType.PIPELINE:
+    if is_dataset:
+        extension = EXTENSIONS[run.type]
         # Compared with the version that is current when the attempt starts: between two attempts another official
         # run of the flow may have published.
         tx.conn.execute(
-            update(pipeline_runs)
-            .where(pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == run.id)
+            update(extension)
+            .where(extension.c.tenant_id == tx.tenant_id, extension.c.run_id == run.id)
             .values(base_version_id=flow.current_version_id)
         )
     return Task(
@@ -292,7 +289,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
         mode=run.mode or _default_mode(tx, flow, revision),
         standing=run.standing,
         started_at=run.started_at or run.ledger_now,
-        current=current,
+        current=current if isinstance(current, DatasetVersion) else None,
         inputs=tuple(
             PinnedInput(
                 role=pin.role, instance=pin.instance, version=loaded[pin.version_id], columns=tuple(pin.columns or ())

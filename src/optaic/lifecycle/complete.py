@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from optaic.domain import run as transitions
 from optaic.domain.artifact import attempt_prefix, check_name
-from optaic.domain.kind import FlowKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, OutputKind, RunType
 from optaic.domain.lease import AttemptOutcome
 from optaic.domain.metric import STANDARD_METRICS
 from optaic.domain.principal import SYSTEM_ID
@@ -33,6 +33,9 @@ from optaic.lifecycle.expect import good_until, prepare
 from optaic.lifecycle.propagate import propagate, readers_of
 
 DEFAULT_KEY = ("date", "symbol")
+
+_OWN_COLUMNS = frozenset({"tenant_id", "run_id", "base_version_id", "calendar", "model_version_id"})
+"""Columns of extension tables that the ledger writes itself."""
 
 _SERIAL = re.compile(r"\d+\.parquet")
 
@@ -106,7 +109,7 @@ def complete(
         if last_report is not None:
             attempts.write_report(tx, run_id, attempt, replace(last_report, progress=None), position=position)
         _write_metrics(tx, run_id, metrics)
-        _write_extension(tx, run, metrics)
+        _write_extension(tx, run, metrics, result.fields)
         _write_slices(tx, run_id, result)
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
         if run.standing is Standing.OFFICIAL:
@@ -214,9 +217,13 @@ def _mode(run: Run, result: Result) -> str | None:
 
 
 def _check_output(run: Run, result: Result) -> None:
-    if run.flow_kind is FlowKind.REFRESH:
+    if BY_FLOW_KIND[run.flow_kind].output is OutputKind.DATASET:
         if result.dataset is None:
             raise NoOutputError(f"run {run.id} of {run.instance} returned no dataset")
+    elif result.output is not None:
+        missing = sorted(set(result.output.artifacts) - {item.name for item in result.artifacts})
+        if missing or not result.output.artifacts:
+            raise NoOutputError(f"run {run.id} of {run.instance} did not write {', '.join(missing) or 'any file'}")
     elif not result.artifacts and not result.metrics:
         raise NoOutputError(
             f"run {run.id} of {run.instance} left no metric and no artifact",
@@ -256,19 +263,26 @@ def _publish(tx: Transaction, run: Run, result: Result) -> uuid.UUID | None:
         values["source_asked_at"] = run.started_at
         good = good_until(flow, values["last_data_date"], run.started_at or run.ledger_now)
         values |= {"ready_until": good.ready_until, "expected_date": good.expected_date}
-        if good.calendar is not None:
-            own = EXTENSIONS[RunType.PIPELINE]
+        if good.calendar is not None and run.type is RunType.PIPELINE:
+            own = EXTENSIONS[run.type]
             tx.conn.execute(
                 update(own)
                 .where(own.c.tenant_id == tx.tenant_id, own.c.run_id == run.id)
                 .values(calendar=good.calendar)
             )
+    elif result.output is not None:
+        version_id = versions.publish_output(
+            tx, flow_id=flow.id, run_id=run.id, output=result.output, files=result.artifacts
+        )
+        if version_id is not None:
+            values["current_version_id"] = version_id
+        values["last_data_date"] = result.output.last_data_date or flow.last_data_date
     tx.conn.execute(update(flows).where(flows.c.tenant_id == tx.tenant_id, flows.c.id == run.flow_id).values(**values))
     return version_id
 
 
 def _publish_dataset(tx: Transaction, run: Run, flow: catalog.Flow, change: DatasetChange) -> uuid.UUID:
-    base_id = _base_version(tx, run.id)
+    base_id = _base_version(tx, run)
     if base_id != flow.current_version_id:
         # The index lets one official run of a flow run at a time, so this cannot be; were it so, segments compared
         # with another version would be published as if they continued this one.
@@ -289,14 +303,10 @@ def _publish_dataset(tx: Transaction, run: Run, flow: catalog.Flow, change: Data
     )
 
 
-def _base_version(tx: Transaction, run_id: uuid.UUID) -> uuid.UUID | None:
-    from sqlalchemy import select
-
-    pipeline_runs = EXTENSIONS[RunType.PIPELINE]
+def _base_version(tx: Transaction, run: Run) -> uuid.UUID | None:
+    extension = EXTENSIONS[run.type]
     return tx.conn.execute(
-        select(pipeline_runs.c.base_version_id).where(
-            pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == run_id
-        )
+        select(extension.c.base_version_id).where(extension.c.tenant_id == tx.tenant_id, extension.c.run_id == run.id)
     ).scalar_one()
 
 
@@ -321,11 +331,16 @@ def _write_metrics(tx: Transaction, run_id: uuid.UUID, metrics: Mapping[str, Any
         tx.conn.execute(insert(run_metrics), rows)
 
 
-def _write_extension(tx: Transaction, run: Run, metrics: Mapping[str, Any]) -> None:
-    """Copy the standard metrics of the run's type into the columns of its extension table; no other name reaches it."""
+def _write_extension(tx: Transaction, run: Run, metrics: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Copy the standard metrics and the fields of the run's type into its extension table; no other name reaches it."""
     table = EXTENSIONS[run.type]
-    names = [metric.name for metric in STANDARD_METRICS.get(run.type, ())]
-    values = {name: _typed(table.c[name], metrics[name]) for name in names if name in metrics}
+    standard = {metric.name for metric in STANDARD_METRICS.get(run.type, ())}
+    given = {name: value for name, value in metrics.items() if name in standard} | dict(fields)
+    values = {
+        name: _typed(table.c[name], value)
+        for name, value in given.items()
+        if name in table.c and name not in _OWN_COLUMNS
+    }
     if values:
         tx.conn.execute(
             update(table).where(table.c.tenant_id == tx.tenant_id, table.c.run_id == run.id).values(**values)

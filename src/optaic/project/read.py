@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 
 from optaic.domain.fingerprint import digest_of
-from optaic.domain.kind import RUN_KINDS, InstanceKind
+from optaic.domain.kind import RUN_KINDS, InstanceKind, main_flow_kind
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
@@ -18,17 +18,19 @@ from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project.document import Document, Entry, place
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
+from optaic.project.procedure import read_procedure
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
 from optaic.project.spec import InputSpec, InstanceSpec, Place, Project
 
 _TOP = ("project", "instances", "settings")
-_FIELDS = (
-    "kind", "definition", "params", "inputs", "key", "known_at", "freshness", "timeout", "retry", "seed", "description",
-    "schedule",
-)  # fmt: skip
-_LATER = {InstanceKind.DATASET: ("expression", "files", "sql")}
+_COMMON = ("kind", "definition", "params", "inputs", "timeout", "retry", "seed", "description", "schedule")
+_FIELDS = {
+    InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness"),
+    InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
+    InstanceKind.BACKTEST: (*_COMMON, "config"),
+}
+_LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
-_CODE_REF = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _SECRET_LIKE = re.compile(r"\$\{\s*env\b", re.IGNORECASE)
 
 
@@ -93,20 +95,24 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     kind = _kind(document, given.get("kind"), entry, what)
     if kind is None or _has_later_fields(document, given, kind):
         return None
-    fields = document.only(given, what, _FIELDS)
+    fields = document.only(given, what, _FIELDS[kind])
     places: dict[tuple[str, ...], Place] = {(field,): place(part.value) for field, part in fields.items()}
     policies, declared = read_policies(document, fields)
+    inputs = _inputs(document, fields.get("inputs"), name, places)
+    settings = fields.get("config") or fields.get("params")
     config: dict[str, Any] = {
         "kind": kind.value,
-        "definition": _definition(document, fields.get("definition"), entry, what),
-        "params": _params(document, fields.get("params"), places),
-        "key": list(read_key(document, fields.get("key"))),
+        "params": _params(document, settings, "config" if "config" in fields else "params", places),
         "seed": policies["seed"],
         **declared,
+        "inputs": {item.role: _input_config(item) for item in inputs},
     }
-    inputs = _inputs(document, fields.get("inputs"), name, places)
-    config["inputs"] = {item.role: _input_config(item) for item in inputs}
-    config["known_at"] = read_known_at(document, fields.get("known_at"), config)
+    procedure = read_procedure(document, kind, fields, entry, what, inputs=inputs)
+    config |= procedure
+    if kind is InstanceKind.DATASET:
+        config["key"] = list(read_key(document, fields.get("key")))
+        if "expression" not in procedure:
+            config["known_at"] = read_known_at(document, fields.get("known_at"), config)
     freshness = read_freshness(document, fields.get("freshness"), calendar_of(config))
     if freshness is not None:
         config["freshness"] = freshness
@@ -131,6 +137,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         definition=config["definition"],
         params=config["params"],
         inputs=inputs,
+        flow_inputs={main_flow_kind(kind): inputs},
         policies=policies,
         freshness=freshness,
         schedule=schedule,
@@ -154,37 +161,26 @@ def _kind(document: Document, entry: Entry | None, instance: Entry, what: str) -
             entry.value, f"{kind[:60]!r} is not a kind{did_you_mean(kind, kinds)}", f"the kinds: {', '.join(kinds)}"
         )
         return None
-    if kind != InstanceKind.DATASET:
-        document.report(entry.value, f"kind {kind!r} {_NOT_YET}", "use kind: dataset, with a definition")
+    if kind not in _FIELDS:
+        document.report(entry.value, f"kind {kind!r} {_NOT_YET}", f"use one of: {', '.join(_FIELDS)}")
         return None
     return InstanceKind(kind)
 
 
 def _has_later_fields(document: Document, given: Mapping[str, Entry], kind: InstanceKind) -> bool:
-    later = [field for field in _LATER[kind] if field in given]
+    later = [field for field in _LATER.get(kind, ()) if field in given]
     for field in later:
         document.report(given[field].key, f"`{field}:` {_NOT_YET}", "name a function: definition: module:function")
     return bool(later)
 
 
-def _definition(document: Document, entry: Entry | None, instance: Entry, what: str) -> str | None:
-    if entry is None:
-        document.report(
-            instance.key, f"{what} has no definition", "name its function: definition: package.module:function"
-        )
-    value = document.text(entry, "definition")
-    if value is not None and entry is not None and (len(value) > 300 or not _CODE_REF.fullmatch(value)):
-        document.report(
-            entry.value, f"{value[:100]!r} does not name a definition", "write it as package.module:function"
-        )
-    return value
-
-
-def _params(document: Document, entry: Entry | None, places: dict[tuple[str, ...], Place]) -> dict[str, Any]:
+def _params(
+    document: Document, entry: Entry | None, field: str, places: dict[tuple[str, ...], Place]
+) -> dict[str, Any]:
     if entry is None or is_null(entry.value):
         return {}
     params: dict[str, Any] = {}
-    for name, part in document.entries(entry.value, "params").items():
+    for name, part in document.entries(entry.value, field).items():
         places["params", name] = place(part.value)
         if not name.isidentifier():
             document.report(part.key, f"{name[:60]!r} is not a name for a param", "use letters, digits and _")

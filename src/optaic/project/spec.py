@@ -53,6 +53,8 @@ class InstanceSpec:
         Its own parameters as JSON values, before their schema is known; secrets are `${env:NAME}`.
     inputs
         What it reads, in the file's order.
+    flow_inputs
+        What each of its flows reads; the flows that this version executes, the main one first.
     policies
         `timeout_seconds`, `retry` (as `RetryPolicy.to_json`) and `seed`, defaults filled in.
     freshness
@@ -73,6 +75,7 @@ class InstanceSpec:
     definition: str | None
     params: Mapping[str, Any]
     inputs: tuple[InputSpec, ...]
+    flow_inputs: Mapping[FlowKind, tuple[InputSpec, ...]]
     policies: Mapping[str, Any]
     freshness: Mapping[str, Any] | None
     schedule: Mapping[str, Any] | None

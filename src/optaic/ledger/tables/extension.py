@@ -93,6 +93,7 @@ training_runs = _extension(
 
 inference_runs = _extension(
     "inference_runs",
+    column("base_version_id", Id, "The version that the predictions were compared with.", null=True),
     column("model_version_id", Id, "The version that predicted.", null=True),
     column("first_date", Date, "First event date predicted.", null=True),
     column("last_date", Date, "Last event date predicted.", null=True),

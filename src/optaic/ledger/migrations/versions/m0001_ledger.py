@@ -1263,6 +1263,9 @@ def upgrade() -> None:
         "inference_runs",
         sa.Column("tenant_id", sa.Integer(), nullable=False, comment="Whose row it is."),
         sa.Column("run_id", sa.Uuid(), nullable=False, comment="The run."),
+        sa.Column(
+            "base_version_id", sa.Uuid(), nullable=True, comment="The version that the predictions were compared with."
+        ),
         sa.Column("model_version_id", sa.Uuid(), nullable=True, comment="The version that predicted."),
         sa.Column("first_date", sa.Date(), nullable=True, comment="First event date predicted."),
         sa.Column("last_date", sa.Date(), nullable=True, comment="Last event date predicted."),

@@ -1,0 +1,104 @@
+"""What an instance executes: code of somebody's own, or a procedure of the product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optaic.domain.kind import InstanceKind
+from optaic.domain.version import KNOWN_AT
+from optaic.project.document import Document, Entry
+from optaic.project.spec import InputSpec
+
+EXPRESSION = "optaic.procedures.expression:evaluate"
+"""What executes an instance that has an expression."""
+
+SIMULATOR = "optaic.procedures.simulator:simulate"
+"""What executes a backtest that names no simulator of its own."""
+
+_CODE_REF = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def read_procedure(
+    document: Document,
+    kind: InstanceKind,
+    fields: Mapping[str, Entry],
+    instance: Entry,
+    what: str,
+    *,
+    inputs: Sequence[InputSpec],
+) -> dict[str, Any]:
+    """Read what an instance executes.
+
+    Parameters
+    ----------
+    document
+        Takes the mistakes.
+    kind
+        What the instance is.
+    fields
+        What is declared of it.
+    instance, what
+        Where it stands, and what messages call it.
+    inputs
+        What it declares to read.
+
+    Returns
+    -------
+    dict
+        For the instance's config: `definition`, its code; with an expression also `expression` and, of a dataset,
+        `known_at`.
+    """
+    if kind is InstanceKind.BACKTEST and "definition" not in fields:
+        _check_backtest(document, fields, instance, what, inputs)
+        return {"definition": SIMULATOR}
+    if "expression" in fields:
+        return _expression(document, kind, fields)
+    return {"definition": _definition(document, fields.get("definition"), instance, what)}
+
+
+def _definition(document: Document, entry: Entry | None, instance: Entry, what: str) -> str | None:
+    if entry is None:
+        document.report(
+            instance.key,
+            f"{what} has no definition",
+            "name its function, definition: package.module:function; or write an expression",
+        )
+    value = document.text(entry, "definition")
+    if value is not None and entry is not None and (len(value) > 300 or not _CODE_REF.fullmatch(value)):
+        document.report(
+            entry.value, f"{value[:100]!r} does not name a definition", "write it as package.module:function"
+        )
+    return value
+
+
+def _expression(document: Document, kind: InstanceKind, fields: Mapping[str, Entry]) -> dict[str, Any]:
+    entry = fields["expression"]
+    text = document.text(entry, "expression")
+    for field, reason in (
+        ("definition", "an expression is computed by the product itself"),
+        ("key", "the rows of an expression are by date and symbol"),
+        ("known_at", "a row that is computed is known when the last of what it uses is"),
+    ):
+        if field in fields:
+            document.report(fields[field].key, f"`{field}:` beside `expression:`: {reason}", f"take {field} out")
+    found: dict[str, Any] = {"definition": EXPRESSION, "expression": text}
+    if kind is InstanceKind.DATASET:
+        found["known_at"] = {"column": KNOWN_AT}
+    return found
+
+
+def _check_backtest(
+    document: Document, fields: Mapping[str, Entry], instance: Entry, what: str, inputs: Sequence[InputSpec]
+) -> None:
+    if "config" in fields and "params" in fields:
+        document.report(fields["params"].key, f"{what} has config and params", "put all of it into config")
+    roles = {item.role for item in inputs}
+    place = fields["inputs"].key if "inputs" in fields else instance.key
+    if "prices" not in roles:
+        document.report(place, f"{what} reads no prices", "add to its inputs: prices: INSTANCE")
+    if len(roles & {"signal", "weights"}) != 1:
+        document.report(
+            place, f"{what} needs one of signal and weights as an input", "add to its inputs: signal: INSTANCE"
+        )
