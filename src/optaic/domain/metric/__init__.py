@@ -1,0 +1,16 @@
+"""The standard metrics of each run type: what they are called, what they count, and which way is better."""
+
+from __future__ import annotations
+
+from optaic.domain.kind import RunType
+from optaic.domain.metric.definition import Better, Metric, Unit
+from optaic.domain.metric.experiment import EXPERIMENT
+from optaic.domain.metric.pipeline import PIPELINE
+
+__all__ = ["STANDARD_METRICS", "Better", "Metric", "Unit"]
+
+STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
+    RunType.PIPELINE: PIPELINE,
+    RunType.EXPERIMENT: EXPERIMENT,
+}
+"""By run type; the types that this version does not execute yet have none."""
