@@ -42,7 +42,7 @@ EXPERIMENT = (
     metric("max", Unit.VALUE, Better.NEITHER, "The greatest value."),
     metric("skewness", Unit.RATIO, Better.NEITHER, "Their skewness, biased."),
     metric("kurtosis", Unit.RATIO, Better.NEITHER, "Their kurtosis, biased and raw: of a normal distribution 3."),
-    *(metric for horizon in PREVIEW_HORIZONS for metric in _horizon_metrics(horizon)),
+    *(one for horizon in PREVIEW_HORIZONS for one in _horizon_metrics(horizon)),
     metric(
         "signal_autocorrelation",
         Unit.RATIO,
