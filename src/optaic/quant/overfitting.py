@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +29,7 @@ def probability_of_backtest_overfitting(returns: npt.ArrayLike, *, n_blocks: int
     returns : array_like of shape (n_sessions, n_trials)
         Simple returns per session of every trial, as fractions, over the same sessions; at least two trials.
     n_blocks
-        S, even. Blocks are of equal length, up to one session where the sessions do not divide.
+        S, even, from 2 to 20. Blocks are of equal length, up to one session where the sessions do not divide.
 
     Returns
     -------
@@ -38,7 +39,8 @@ def probability_of_backtest_overfitting(returns: npt.ArrayLike, *, n_blocks: int
     Raises
     ------
     InvalidInputError
-        If a return is missing, the number of blocks is odd or below 2, or there are fewer than two sessions a block.
+        If a return is missing, the number of blocks is not even or not from 2 to 20, or there are fewer than two
+        sessions a block.
 
     Notes
     -----
@@ -54,8 +56,10 @@ def probability_of_backtest_overfitting(returns: npt.ArrayLike, *, n_blocks: int
     """
     panel = as_panel(returns, "returns of the trials")
     n_sessions, n_trials = panel.shape
-    if n_blocks < 2 or n_blocks % 2:
-        raise InvalidInputError(f"{n_blocks} blocks have no two halves", next_step="give an even number, such as 16")
+    if n_blocks % 2 or not 2 <= n_blocks <= 20:
+        raise InvalidInputError(
+            f"{n_blocks} blocks cannot be halved in every way", next_step="give an even number from 2 to 20, such as 16"
+        )
     if np.isnan(panel).any():
         raise InvalidInputError(
             "the trials' returns have missing values",
@@ -87,17 +91,23 @@ def probability_of_backtest_overfitting(returns: npt.ArrayLike, *, n_blocks: int
     halves = _halves(n_blocks)
     overfit = 0
     for start in range(0, len(halves), step := max(_CELLS // n_trials, 1)):
-        inside = halves[start : start + step]
-        winners = np.argmax(ratios(inside), axis=1)
-        outside = ratios(1.0 - inside)
-        chosen = np.take_along_axis(outside, winners[:, None], axis=1)
-        ranks = (outside < chosen).sum(axis=1) + ((outside == chosen).sum(axis=1) + 1) / 2
-        overfit += int((ranks / (n_trials + 1) <= 0.5).sum())
-    return overfit / len(halves)
+        first, second = ratios(halves[start : start + step]), ratios(1.0 - halves[start : start + step])
+        overfit += _count_overfit(first, second) + _count_overfit(second, first)
+    return overfit / (2 * len(halves))
 
 
+def _count_overfit(inside: FloatArray, outside: FloatArray) -> int:
+    chosen = np.take_along_axis(outside, np.argmax(inside, axis=1)[:, None], axis=1)
+    ranks = (outside < chosen).sum(axis=1) + ((outside == chosen).sum(axis=1) + 1) / 2
+    return int((ranks / (inside.shape[1] + 1) <= 0.5).sum())
+
+
+@cache
 def _halves(n_blocks: int) -> FloatArray:
-    chosen = np.array(list(combinations(range(n_blocks), n_blocks // 2)), dtype=np.int64)
+    """Give the ways with the first block in sample, of shape (C(S, S/2) / 2, S): the others are their complements."""
+    rest = combinations(range(1, n_blocks), n_blocks // 2 - 1)
+    chosen = np.array([(0, *blocks) for blocks in rest], dtype=np.int64)
     halves = np.zeros((len(chosen), n_blocks))
     np.put_along_axis(halves, chosen, 1.0, axis=1)
+    halves.flags.writeable = False
     return halves

@@ -198,8 +198,10 @@ def _own_figures(
 
 def _significance(excess: FloatArray) -> tuple[float, float]:
     ratio = performance.session_sharpe_ratio(excess)
+    if not math.isfinite(ratio):
+        return math.nan, math.nan
     skewness, kurtosis = performance.skewness(excess), performance.kurtosis(excess)
-    if not all(map(math.isfinite, (ratio, skewness, kurtosis))):
+    if not (math.isfinite(skewness) and math.isfinite(kurtosis)):
         return math.nan, math.nan
     error = significance.sharpe_ratio_standard_error(
         ratio, n_sessions=len(excess), skewness=skewness, kurtosis=kurtosis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -196,8 +197,8 @@ def _read_fills(
 def _positions(symbols: IntArray, quantities: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Sum quantities symbol by symbol: the position before and after each fill, exactly 0 where it is rounding."""
     before, after = np.zeros(len(symbols)), np.zeros(len(symbols))
-    starts = np.flatnonzero(np.diff(symbols, prepend=-1))
-    for start, end in zip(starts, np.append(starts[1:], len(symbols)), strict=True):
+    starts = np.flatnonzero(np.diff(symbols, prepend=-1)).tolist()
+    for start, end in pairwise([*starts, len(symbols)]):
         position = np.cumsum(quantities[start:end])
         position[np.abs(position) <= FLAT * np.abs(position).max()] = 0.0
         after[start:end] = position
