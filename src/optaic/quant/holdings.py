@@ -1,0 +1,146 @@
+"""Figures of weights: how much was traded, how much was held, and whether it is still alive."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from optaic.errors import InvalidInputError
+from optaic.quant.series import FloatArray, as_panel, check_sessions_per_year
+
+
+def traded_fractions(targets: npt.ArrayLike, drifted: npt.ArrayLike) -> FloatArray:
+    """Compute 1/2 sum |w_target - w_drifted| in each session: one-way, first purchase excluded.
+
+    Parameters
+    ----------
+    targets : array_like of shape (n_sessions, n_symbols)
+        Weights after the session's trade, as fractions of the value; equal to the drifted ones where nothing was
+        traded. NaN counts as 0.
+    drifted : array_like of shape (n_sessions, n_symbols)
+        Weights before it. NaN counts as 0.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions,), float64
+        Fractions of the value per session; 0 in the first session that buys, if nothing was held before it.
+
+    Examples
+    --------
+    >>> traded_fractions([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]], [[0.0, 0.0], [0.5, 0.5], [0.6, 0.4]]).tolist()
+    [0.0, 0.0, 0.4]
+    """
+    held = np.nan_to_num(as_panel(drifted, "drifted weights"))
+    wanted = np.nan_to_num(as_panel(targets, "target weights", shape=(held.shape[0], held.shape[1])))
+    traded = 0.5 * np.abs(wanted - held).sum(axis=1)
+    if traded.any() and not held[: (first := int(np.argmax(traded > 0))) + 1].any():
+        traded[first] = 0.0
+    return traded
+
+
+def turnover(targets: npt.ArrayLike, drifted: npt.ArrayLike, *, sessions_per_year: float) -> float:
+    """Compute A times the mean per session of 1/2 sum |w_target - w_drifted|: one-way, first purchase excluded.
+
+    Parameters
+    ----------
+    targets, drifted : array_like of shape (n_sessions, n_symbols)
+        Weights after and before each session's trade, as fractions of the value; equal where nothing was traded.
+    sessions_per_year
+        A.
+
+    Returns
+    -------
+    float
+        Times the value per year: 1.0 is the whole portfolio replaced once a year. The mean is over all sessions, also
+        those without a trade. NaN without a session.
+
+    Examples
+    --------
+    >>> round(turnover([[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]], sessions_per_year=252), 6)
+    126.0
+    """
+    traded = traded_fractions(targets, drifted)
+    return check_sessions_per_year(sessions_per_year) * float(np.mean(traded)) if len(traded) else math.nan
+
+
+def gross_exposure(weights: npt.ArrayLike) -> float:
+    """Compute the mean over sessions of sum |w|, at the close, after drift.
+
+    Parameters
+    ----------
+    weights : array_like of shape (n_sessions, n_symbols)
+        Weights at each close, as fractions of the value. NaN counts as 0.
+
+    Returns
+    -------
+    float
+        A fraction of the value; NaN without a session.
+
+    Examples
+    --------
+    >>> round(gross_exposure([[0.5, -0.5], [1.0, 0.0]]), 6)
+    1.0
+    """
+    gross: FloatArray = np.abs(np.nan_to_num(as_panel(weights, "weights"))).sum(axis=1)
+    return float(np.mean(gross)) if len(gross) else math.nan
+
+
+def net_exposure(weights: npt.ArrayLike) -> float:
+    """Compute the mean over sessions of sum w, at the close, after drift.
+
+    Parameters
+    ----------
+    weights : array_like of shape (n_sessions, n_symbols)
+        Weights at each close, as fractions of the value. NaN counts as 0.
+
+    Returns
+    -------
+    float
+        A fraction of the value; NaN without a session.
+
+    Examples
+    --------
+    >>> round(net_exposure([[0.5, -0.5], [1.0, 0.0]]), 6)
+    0.5
+    """
+    net: FloatArray = np.nan_to_num(as_panel(weights, "weights")).sum(axis=1)
+    return float(np.mean(net)) if len(net) else math.nan
+
+
+def survivorship(weights: npt.ArrayLike, alive: npt.ArrayLike) -> float:
+    """Compute the share of position-days in names that are alive at the panel's end.
+
+    Parameters
+    ----------
+    weights : array_like of shape (n_sessions, n_symbols)
+        Weights at each close; what is neither 0 nor NaN is a position-day.
+    alive : array_like of shape (n_symbols,), bool
+        Whether the symbol has a price at the end of the panel that it was chosen from.
+
+    Returns
+    -------
+    float
+        A fraction; at 1 the panel may hold survivors only. NaN where nothing was held.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is not one truth value a symbol.
+
+    Examples
+    --------
+    >>> survivorship([[0.5, 0.5], [1.0, 0.0]], [True, False]) == 2 / 3
+    True
+    """
+    panel = as_panel(weights, "weights")
+    living = np.asarray(alive)
+    if living.dtype != np.bool_ or living.shape != (panel.shape[1],):
+        raise InvalidInputError(
+            f"alive is {living.dtype} of shape {living.shape} where bool of {(panel.shape[1],)} is needed",
+            next_step="give one truth value a symbol",
+        )
+    days = ((panel != 0) & ~np.isnan(panel)).sum(axis=0)
+    held = int(days.sum())
+    return float(days[living].sum() / held) if held else math.nan
