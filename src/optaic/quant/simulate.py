@@ -259,6 +259,8 @@ class _Pass:
         session, symbol, shares, price, returns, assumed = zip(*self.ended, strict=True) if self.ended else ((),) * 6
         return Simulation(
             panel=self.panel,
+            targets=self.targets,
+            decided=self.decided,
             options=self.options,
             value=self.value,
             cash=self.cash_at_close,

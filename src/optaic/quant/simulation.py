@@ -74,8 +74,8 @@ class Simulation:
 
     Attributes
     ----------
-    panel, options
-        What was simulated, and how.
+    panel, targets, decided, options
+        What was simulated, and how: the arguments of `simulate`.
     value : ndarray of shape (T,), float64
         Value of the portfolio at the close.
     cash : ndarray of shape (T,), float64
@@ -114,6 +114,8 @@ class Simulation:
     """
 
     panel: Panel
+    targets: Floats
+    decided: Booleans
     options: SimulatorOptions
     value: Floats
     cash: Floats
@@ -147,9 +149,8 @@ class Simulation:
     def fills(self) -> Fills:
         """Every fill, made anew at each call: 44 bytes each."""
         session = np.repeat(np.arange(len(self.value)), np.diff(self.fill_bounds))
-        prices = self.panel.open if self.options.execution == "open" else self.panel.close
-        if prices is None:
-            raise AssertionError("a simulation at the open has open prices")
+        opens = self.panel.open if self.options.execution == "open" else None
+        prices = self.panel.close if opens is None else opens
         price = prices[session, self.fill_symbols]
         notional = self.fill_shares * price
         return Fills(
