@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from optaic.backtesting import Backtest, backtest
     from optaic.client import Ledger, connect
     from optaic.errors import (
         CodeChangedError,
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     # what people write
+    "backtest",
     "connect",
     "pipeline",
     "RunContext",
     # what they get
+    "Backtest",
     "Ledger",
     "RunHandle",
     # what they catch, or raise in a flow of their own
@@ -78,6 +81,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "backtest": "optaic.backtesting",
+    "Backtest": "optaic.backtesting",
     "connect": "optaic.client",
     "Ledger": "optaic.client",
     "RunHandle": "optaic.handle",

@@ -13,6 +13,7 @@ import pytest
 from tests.architecture.repository import ROOT
 
 PROMISED = {
+    "Backtest",
     "CodeChangedError",
     "ConflictError",
     "DigestMismatchError",
@@ -41,6 +42,7 @@ PROMISED = {
     "StorageError",
     "UpstreamNotReadyError",
     "__version__",
+    "backtest",
     "connect",
     "pipeline",
 }

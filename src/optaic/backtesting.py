@@ -1,0 +1,307 @@
+"""`optaic.backtest`: the simulator as a pure function on frames. No project, no ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import polars as pl
+
+from optaic.quant.market import read_market, read_targets
+from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
+from optaic.quant.simulate import simulate
+from optaic.quant.simulation import Simulation
+
+
+class BacktestOptions(TypedDict, total=False):
+    """The options of `backtest`; what they mean, and what they are if left out, stands at `SimulatorOptions`."""
+
+    capital: float
+    execution: Execution
+    lag: int
+    same_bar: bool
+    costs_bps: float
+    slippage_bps: float
+    borrow_bps: float
+    max_weight: float | None
+    gross: float | None
+    net: float | None
+    no_trade_band: float
+    max_turnover: float | None
+    delisting_return: float
+    tranches: int
+    impact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Backtest:
+    """A backtest. Frames are made when they are asked for; money is in the currency of the prices, after all costs.
+
+    Attributes
+    ----------
+    simulation : Simulation
+        The arrays behind the frames.
+    symbols : list of str
+        Columns of the arrays.
+    is_adjusted : bool
+        Whether the prices were said to be adjusted for splits and dividends.
+    """
+
+    simulation: Simulation
+    symbols: list[str]
+    is_adjusted: bool
+
+    @property
+    def equity_curve(self) -> pl.DataFrame:
+        """The portfolio, session by session.
+
+        Columns: date (Date); value and cash at the close (currency); gross_exposure and net_exposure at the close,
+        after drift (fractions of the value); turnover, one-way, without the first purchase (fraction of the value
+        before the trade); costs, interest, borrow_fees and dividends of the session (currency); stale_marks,
+        positions without a price; missed_fills, orders without one.
+        """
+        done = self.simulation
+        return pl.DataFrame(
+            {
+                "date": done.panel.dates,
+                "value": done.value,
+                "cash": done.cash,
+                "gross_exposure": done.gross_exposure,
+                "net_exposure": done.net_exposure,
+                "turnover": done.turnover,
+                "costs": done.costs,
+                "interest": done.interest,
+                "borrow_fees": done.borrow_fees,
+                "dividends": done.dividends,
+                "stale_marks": done.stale_marks,
+                "missed_fills": done.missed_fills,
+            }
+        )
+
+    @property
+    def returns(self) -> pl.DataFrame:
+        """Simple returns net of costs of the sessions after the first. Columns: date (Date), return (fraction)."""
+        done = self.simulation
+        return pl.DataFrame({"date": done.panel.dates[1:], "return": done.returns})
+
+    @property
+    def drawdowns(self) -> pl.DataFrame:
+        """How far the value is below its highest close so far. Columns: date (Date), drawdown (fraction, at most 0)."""
+        done = self.simulation
+        return pl.DataFrame(
+            {"date": done.panel.dates, "drawdown": done.value / np.maximum.accumulate(done.value) - 1.0}
+        )
+
+    @property
+    def positions(self) -> pl.DataFrame:
+        """What is held at each close, in the order of dates and symbols.
+
+        Columns: date (Date), symbol (String), shares (negative is short), price (last close), market_value (currency).
+        """
+        return self._held().select("date", "symbol", "shares", "price", "market_value")
+
+    @property
+    def weights(self) -> pl.DataFrame:
+        """What is held at each close, after drift. Columns: date (Date), symbol (String), weight (of the value)."""
+        return self._held().select("date", "symbol", weight=pl.col("market_value") / pl.col("value"))
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """Every fill, in the order of dates and symbols.
+
+        Columns: date (Date), symbol (String), shares (negative is a sale), price (the market's, without slippage),
+        notional (currency, signed), cost (currency; costs and slippage).
+        """
+        fills = self.simulation.fills
+        return self._named(
+            fills.session,
+            fills.symbol,
+            {"shares": fills.shares, "price": fills.price, "notional": fills.notional, "cost": fills.cost},
+        )
+
+    @property
+    def delistings(self) -> pl.DataFrame:
+        """Positions that ended because their names stopped having prices.
+
+        Columns: date (Date), symbol (String), shares, price (the last close), delisting_return (fraction), is_assumed
+        (Boolean: the option's return, because the name's own is not known).
+        """
+        ended = self.simulation.delistings
+        return self._named(
+            ended.session,
+            ended.symbol,
+            {
+                "shares": ended.shares,
+                "price": ended.price,
+                "delisting_return": ended.delisting_return,
+                "is_assumed": ended.is_assumed,
+            },
+        )
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Figures of the whole backtest, by name."""
+        return _measure(self.simulation)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options with their values, and under `assumptions` what was assumed, in words."""
+        done = self.simulation
+        chosen = done.options
+        has_events = done.panel.dividends is not None or done.panel.splits is not None
+        return {
+            **asdict(chosen),
+            "assumptions": {
+                "costs": f"{chosen.costs_bps + chosen.slippage_bps:g} bps" if chosen.cost_rate else "none",
+                "impact": "none",
+                "cash_rate": "none" if done.panel.cash_rates is None else "annual simple, Act/360",
+                "prices": "adjusted" if self.is_adjusted else "raw, with events" if has_events else "as given",
+                "same_bar": chosen.is_same_bar,
+                "delisting": f"{chosen.delisting_return:.0%} from the last price where the return is not known",
+            },
+        }
+
+    def with_delisting_return(self, delisting_return: float = STRESSED_DELISTING_RETURN) -> Backtest:
+        """Repeat the backtest with another return for delisted names whose own is not known.
+
+        Parameters
+        ----------
+        delisting_return : float
+            Return from the last price, as a fraction; at least -1.
+
+        Returns
+        -------
+        Backtest
+            The same in everything else.
+        """
+        done = self.simulation
+        options = done.options.with_delisting_return(delisting_return)
+        again = simulate(done.panel, done.targets, decided=done.decided, options=options)
+        return replace(self, simulation=again)
+
+    @property
+    def stressed(self) -> Backtest | None:
+        """The same backtest with delistings at -30 %, to be shown beside this one; None if none was assumed."""
+        return self.with_delisting_return() if self.simulation.delistings.is_assumed.any() else None
+
+    def _held(self) -> pl.DataFrame:
+        done = self.simulation
+        rows = int(done.held_sessions.sum())
+        session, symbol = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.int32)
+        shares, price = np.empty(rows), np.empty(rows)
+        end = 0
+        for t, (counts, marks) in enumerate(done.replay()):
+            held = np.flatnonzero(counts)
+            start, end = end, end + len(held)
+            session[start:end], symbol[start:end] = t, held
+            shares[start:end], price[start:end] = counts[held], marks[held]
+        columns = {"shares": shares, "price": price, "market_value": shares * price, "value": done.value[session]}
+        return self._named(session, symbol, columns)
+
+    def _named(
+        self,
+        session: np.ndarray[Any, np.dtype[np.integer[Any]]],
+        symbol: np.ndarray[Any, np.dtype[np.integer[Any]]],
+        columns: Mapping[str, np.ndarray[Any, Any]],
+    ) -> pl.DataFrame:
+        names = pl.Series("symbol", self.symbols, dtype=pl.String)
+        return pl.DataFrame(
+            {"date": self.simulation.panel.dates[session], "symbol": names.gather(pl.Series(symbol)), **columns}
+        )
+
+
+def backtest(
+    *,
+    weights: Any,
+    prices: Any,
+    opens: Any = None,
+    dividends: Any = None,
+    splits: Any = None,
+    delisting_returns: Mapping[str, float] | None = None,
+    cash_rates: Any = None,
+    adjusted: bool = False,
+    **options: Unpack[BacktestOptions],
+) -> Backtest:
+    """Simulate a portfolio that trades to target weights.
+
+    Weights decided at the close of a session are traded `lag` sessions later (one, unless asked otherwise), at the
+    close or at the open; every trade costs 10 bps of its notional unless asked otherwise. Between trades the weights
+    drift. The rules are those of `optaic.quant.simulate.simulate`.
+
+    Parameters
+    ----------
+    weights : polars or pandas frame
+        Long (date, symbol, weight) or wide (date, and a column for each symbol; in pandas dates may be the index).
+        Each date is a decision: fractions of the portfolio's value, negative is short; a symbol that is absent or
+        null is not to be held. On dates that are absent no decision is taken.
+    prices : polars or pandas frame
+        Long (date, symbol, close) or wide. Its dates are the sessions. Null and NaN are missing prices. A long frame
+        may also have the columns open, dividend and split; they are taken where nothing else is given for them, the
+        last two not if `adjusted`.
+    opens : frame, optional
+        Prices at the open; long (date, symbol, open) or wide.
+    dividends : frame, optional
+        Cash for each share held at the close before; long (date, symbol, dividend) or wide.
+    splits : frame, optional
+        Shares after for each share held at the close before; long (date, symbol, split) or wide.
+    delisting_returns : mapping of str to float, optional
+        By symbol, the return from the last price to what holders got in the end, as a fraction.
+    cash_rates : float or frame, optional
+        Annual simple rate of cash as a fraction, Act/360: one number, or a frame (date, rate), where a session takes
+        the last rate up to its date.
+    adjusted : bool
+        Say so if prices are adjusted for splits and dividends already.
+    **options
+        See `optaic.quant.options.SimulatorOptions`: capital, execution, lag, same_bar, costs_bps, slippage_bps,
+        borrow_bps, max_weight, gross, net, no_trade_band, max_turnover, delisting_return.
+
+    Returns
+    -------
+    Backtest
+        With equity_curve, returns, weights, positions, trades, drawdowns and delistings as Polars frames, metrics,
+        and the options with all assumptions.
+
+    Raises
+    ------
+    InvalidInputError
+        If a table has no dates, two rows with the same key, or values that are no numbers; if weights are not finite,
+        stand on dates that are no sessions of the prices, or name symbols without prices; if a price is not positive;
+        if adjusted prices come with dividends or splits; if an option is out of its range; or if the portfolio is
+        ruined.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> days = [dt.date(2024, 1, 2), dt.date(2024, 1, 3), dt.date(2024, 1, 4)]
+    >>> prices = pl.DataFrame({"date": days, "A": [50.0, 50.0, 60.0], "B": [20.0, 20.0, 20.0]})
+    >>> weights = pl.DataFrame({"date": days[:1], "A": [0.5], "B": [0.5]})
+    >>> backtest(weights=weights, prices=prices, capital=1000.0, costs_bps=0.0).equity_curve["value"].to_list()
+    [1000.0, 1000.0, 1100.0]
+    """
+    chosen = SimulatorOptions(**options)
+    market = read_market(
+        prices,
+        opens=opens,
+        dividends=dividends,
+        splits=splits,
+        delisting_returns=delisting_returns,
+        cash_rates=cash_rates,
+        is_adjusted=adjusted,
+    )
+    targets, decided = read_targets(weights, market)
+    done = simulate(market.panel, targets, decided=decided, options=chosen)
+    return Backtest(simulation=done, symbols=market.symbols, is_adjusted=adjusted)
+
+
+def _measure(done: Simulation) -> dict[str, Any]:
+    # What the simulator counts itself. Figures of performance are computed from the arrays by their own module.
+    return {
+        "num_trades": len(done.fill_shares),
+        "total_costs": float(done.costs.sum()),
+        "stale_marks": int(done.stale_marks.sum()),
+        "missed_fills": int(done.missed_fills.sum()),
+        "delisted_positions": len(done.delistings.session),
+        "assumed_delistings": int(done.delistings.is_assumed.sum()),
+    }

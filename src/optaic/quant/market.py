@@ -1,0 +1,184 @@
+"""A market, and decisions in it, read from frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from optaic.errors import InvalidInputError
+from optaic.quant.panel import Booleans, Floats, Panel
+from optaic.quant.wide import Wide, align, read_frame, refuse_values, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Market:
+    """A panel with the names of its columns.
+
+    Attributes
+    ----------
+    panel : Panel
+        What the simulator takes.
+    grid : Wide
+        Sessions, symbols and closes.
+    """
+
+    panel: Panel
+    grid: Wide
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols, one for each column of the panel, in alphabetical order."""
+        return self.grid.symbols
+
+
+def read_market(
+    prices: Any,
+    *,
+    opens: Any = None,
+    dividends: Any = None,
+    splits: Any = None,
+    delisting_returns: Mapping[str, float] | None = None,
+    cash_rates: Any = None,
+    is_adjusted: bool = False,
+) -> Market:
+    """Read prices, and what happens to their holders, from frames.
+
+    Parameters
+    ----------
+    prices : polars or pandas frame
+        Long (date, symbol, close and, if they are there, open, dividend, split) or wide. Its dates are the sessions.
+    opens, dividends, splits : frame, optional
+        Long (date, symbol, and open, dividend or split) or wide.
+    delisting_returns : mapping of str to float, optional
+        By symbol, as fractions.
+    cash_rates : float or frame, optional
+        One annual simple rate, or a frame (date, rate), of which a session takes the last one up to its date.
+    is_adjusted : bool
+        Whether prices are adjusted for splits and dividends already.
+
+    Returns
+    -------
+    Market
+        The panel and its symbols.
+
+    Raises
+    ------
+    InvalidInputError
+        If a table is none, holds values that cannot be, does not fit the sessions and symbols of the prices, or comes
+        beside adjusted prices that have its content already.
+    """
+    table = read_frame(prices, "prices")
+    grid = spread(table, "close", "prices")
+    closes = grid.values
+    refuse_values(grid, (closes <= 0) | np.isinf(closes), "the price", "give null where there is no price")
+    events = _events(table, {"open": opens, "dividend": dividends, "split": splits}, grid, is_adjusted=is_adjusted)
+    panel = Panel(
+        dates=grid.dates,
+        close=closes,
+        open=events["open"],
+        dividends=events["dividend"],
+        splits=events["split"],
+        delisting_returns=_by_symbol(delisting_returns, grid.symbols),
+        cash_rates=_rates(cash_rates, grid),
+    )
+    return Market(panel=panel, grid=grid)
+
+
+def read_targets(weights: Any, market: Market) -> tuple[Floats, Booleans]:
+    """Read decisions: target weights on dates of the market's sessions.
+
+    Parameters
+    ----------
+    weights : polars or pandas frame
+        Long (date, symbol, weight) or wide. Each date is a decision; a symbol that is absent or null is to weigh 0.
+    market : Market
+        The sessions and symbols.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_sessions, n_symbols), float64
+        Fractions of the portfolio's value; 0 where nothing is given.
+    decided : ndarray of shape (n_sessions,), bool
+        The sessions that are dates of the weights.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are no such table, stand on other dates, name other symbols, or are not finite.
+    """
+    table = read_frame(weights, "weights")
+    wanted = spread(table, "weight", "weights")
+    _refuse_infinite(table)
+    return align(wanted, market.grid, "weights", absent=0.0), np.isin(market.grid.dates, wanted.dates)
+
+
+def _refuse_infinite(weights: pl.DataFrame) -> None:
+    # NaN is not null: it is a computation that went wrong, and no wish to hold nothing.
+    names = ["weight"] if "symbol" in weights.columns else [name for name in weights.columns if name != "date"]
+    if not names:
+        return
+    sound = weights.select(pl.col(names).cast(pl.Float64).is_finite().all()).row(0)
+    for name, is_sound in zip(names, sound, strict=True):
+        if not is_sound:
+            first = weights.filter(~pl.col(name).is_finite()).row(0, named=True)
+            raise InvalidInputError(
+                f"the weight of {first.get('symbol', name)} on {first['date']} is {first[name]}",
+                next_step="give null, or no row, for what is not to be held",
+            )
+
+
+def _events(
+    prices: pl.DataFrame, given: Mapping[str, Any], grid: Wide, *, is_adjusted: bool
+) -> dict[str, Floats | None]:
+    found: dict[str, Floats | None] = {}
+    for value, frame in given.items():
+        name = f"{value}s"
+        if is_adjusted and value != "open":
+            if frame is not None:
+                raise InvalidInputError(
+                    f"the prices are said to be adjusted, and there are {name} besides",
+                    next_step="give raw prices, or leave these out: adjusted prices have them already",
+                )
+            found[value] = None
+        elif frame is not None:
+            found[value] = align(spread(read_frame(frame, name), value, name), grid, name, absent=np.nan)
+        elif "symbol" in prices.columns and value in prices.columns:
+            found[value] = spread(prices, value, name).values
+        else:
+            found[value] = None
+    return found
+
+
+def _by_symbol(returns: Mapping[str, float] | None, symbols: list[str]) -> Floats | None:
+    if returns is None:
+        return None
+    unknown = sorted(set(returns) - set(symbols))
+    if unknown:
+        raise InvalidInputError(
+            f"delisting_returns: there are no prices of {', '.join(unknown[:3])}", next_step="leave these symbols out"
+        )
+    return np.array([returns.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
+
+
+def _rates(cash_rates: Any, grid: Wide) -> Floats | None:
+    if cash_rates is None:
+        return None
+    if isinstance(cash_rates, (int, float)):
+        return np.full(len(grid.dates), float(cash_rates))
+    table = read_frame(cash_rates, "cash_rates")
+    if table.columns.count("rate") != 1:
+        raise InvalidInputError(
+            f"cash_rates has the columns {', '.join(table.columns)}",
+            next_step="give a frame of date and rate, or a number",
+        )
+    known = spread(table.select("date", "rate").drop_nulls(), "rate", "cash_rates")
+    row = np.searchsorted(known.dates, grid.dates, side="right") - 1
+    if (row < 0).any():
+        raise InvalidInputError(
+            f"there is no cash rate up to {grid.dates[0]}", next_step="start the rates no later than the prices"
+        )
+    return known.values[row, 0]
