@@ -283,7 +283,7 @@ def _read_months(frame: pl.DataFrame) -> dict[tuple[int, int], float | None]:
         )
     returns: dict[tuple[int, int], float | None] = {}
     for year, month, value in frame.select("year", "month", pl.col("return").cast(pl.Float64)).iter_rows():
-        if not 1 <= month <= 12 or (year, month) in returns:
+        if year is None or month not in range(1, 13) or (year, month) in returns:
             raise InvalidInputError(
                 f"monthly returns have a month that is no month, or is there twice: {year}-{month}",
                 next_step="give one row for each year and month, 1 to 12",

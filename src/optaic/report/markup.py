@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterable
 
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters and lone surrogates: a browser drops the former, UTF-8 has no place for the latter."""
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, which browsers drop; those that turn the direction of text; lone surrogates, unknown to UTF-8."""
 
 _VOID = frozenset({"br", "col", "meta"})
 
@@ -27,7 +27,7 @@ def text(value: str) -> Html:
     Parameters
     ----------
     value
-        Any text. Control characters and lone surrogates become U+FFFD.
+        Any text. Control characters, overrides of the direction and lone surrogates become U+FFFD.
 
     Examples
     --------

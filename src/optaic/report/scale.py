@@ -86,7 +86,7 @@ def make_axis(low: float, high: float, *, unit: AxisUnit, is_log: bool = False, 
 
 def _log_axis(low: float, high: float, unit: AxisUnit, count: int) -> Axis:
     start, end = math.log(low), math.log(high)
-    pad = min(max(0.03 * (end - start), 1e-3), 0.1)
+    pad = min(max(0.03 * (end - start), 1e-3), 0.1) if end - start > 1e-9 else 0.05
     start, end = start - pad, end + pad
     decades = range(math.floor(start / math.log(10)) - 1, math.ceil(end / math.log(10)) + 1)
     chosen: list[float] = []

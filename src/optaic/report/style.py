@@ -20,7 +20,8 @@ STYLE = """
 * { box-sizing: border-box }
 body {
   margin: 0; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
+  font: 15px/1.5 Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial,
+    sans-serif;
   -webkit-text-size-adjust: 100%;
 }
 main { max-width: 1060px; margin: 0 auto; padding: 28px 28px 56px }
@@ -182,6 +183,7 @@ for (const plot of document.querySelectorAll(".plot[data-span]")) {
     const digits = Math.abs(value) >= 1000 ? { maximumSignificantDigits: 5 } : { maximumFractionDigits: 2 };
     return value.toLocaleString("en", digits).replace("-", "\\u2212");
   };
+  const date = (day) => new Date((+first + day) * 864e5).toISOString().slice(0, 10);
   let lines = null;
   const cross = plot.appendChild(document.createElement("div"));
   const tip = plot.appendChild(document.createElement("div"));
@@ -198,10 +200,11 @@ for (const plot of document.querySelectorAll(".plot[data-span]")) {
     const days = near.map(([, point]) => point[0]);
     const day = days.reduce((best, one) => Math.abs(one - at) < Math.abs(best - at) ? one : best);
     tip.replaceChildren();
-    tip.append(new Date((+first + day) * 864e5).toISOString().slice(0, 10));
-    for (const [label, [, y]] of near) {
+    tip.append(date(day));
+    for (const [label, [its, y]] of near) {
       const scaled = +low + (1 - y / 1000) * (high - low);
-      tip.append(document.createElement("br"), label + "  " + write(log ? Math.exp(scaled) : scaled));
+      const when = its === day ? "" : " on " + date(its);
+      tip.append(document.createElement("br"), label + "  " + write(log ? Math.exp(scaled) : scaled) + when);
     }
     const x = day / span * box.width;
     cross.hidden = tip.hidden = false;
