@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optaic.errors import InvalidInputError
-from optaic.report.chart import HEIGHT, Band, area_chart, bar_chart, column_chart, line_chart
+from optaic.report.bar import bar_chart
+from optaic.report.chart import HEIGHT, Band, area_chart, column_chart, line_chart
 from optaic.report.scale import AxisUnit
 from optaic.report.series import Series, read_series, thin
 from tests.documents import Document, read_document

@@ -85,12 +85,12 @@ def test_the_most_severe_alert_is_the_first_line_and_an_info_is_no_warning() -> 
 
 
 def test_each_alert_has_severity_metric_value_and_threshold() -> None:
-    assert "warningpsimomentum has drifted.0.310.2\n" in read_document(monitoring_page(ALPHA)).text
+    assert "warningpsimomentum has drifted.0.3100.200\n" in read_document(monitoring_page(ALPHA)).text
 
 
 def test_drift_is_listed_from_the_largest_and_a_short_reference_gives_no_verdict() -> None:
     said = read_document(monitoring_page(ALPHA)).text
-    assert "young0.5\u2013no verdict\nmomentum0.310.2drifted\nsize0.020.2unchanged\n" in said
+    assert "young0.500\u2013no verdict\nmomentum0.3100.200drifted\nsize0.0200.200unchanged\n" in said
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_probabilities_and_missing_sharpe_ratios_need_no_standard_error() -> Non
         (-0.4873, "fraction", "\u221248.73%"),
         (-0.00001, "fraction", "0.00%"),
         (1.005, "ratio", "1.00"),
+        (0.0312, "score", "0.031"),
         (1, "days", "1 day"),
         (1234, "sessions", "1,234 sessions"),
         (7920, "count", "7,920"),

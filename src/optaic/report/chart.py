@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, areas, columns over dates, and named bars.
+"""Charts over dates as inline SVG: lines, areas and columns.
 
 The drawing fills whatever width it is given: paths are stretched to it, while text and strokes keep their size. Paths
 count days horizontally, and tenths of a thousandth of the axis vertically, so the page's script can read the values
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optaic.report.markup import EMPTY, Html, element, join
-from optaic.report.number import format_percent, format_short, format_value
+from optaic.report.canvas import Plot, write_empty, write_figure, write_key, write_percent, write_svg
+from optaic.report.markup import Html, element
+from optaic.report.number import format_percent, format_short
 from optaic.report.scale import EPOCH, Axis, AxisUnit, date_ticks, make_axis
 from optaic.report.series import Series, thin
 
@@ -24,6 +25,7 @@ HEIGHT = 1000
 
 _BUCKETS = 500
 _COLUMNS = 400
+_COLOURS = 5
 _LEAST_OF_A_LOGARITHM = 1e-290
 
 
@@ -42,15 +44,6 @@ class Band:
     low: Series
     high: Series
     label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plot:
-    name: str
-    title: str
-    unit: AxisUnit
-    height_px: int
-    note: str
 
 
 def line_chart(
@@ -93,34 +86,28 @@ def line_chart(
     Html
         A `figure`. Without a single value it says that there are no data.
     """
-    plot = _Plot(name=name, title=title, unit=unit, height_px=height_px, note=note)
+    plot = Plot(name=name, title=title, height_px=height_px, note=note)
     drawn = [*series, *((band.low, band.high) if band else ())]
     extent = _extent(drawn)
     if extent is None:
-        return _empty(plot)
+        return write_empty(plot)
     first, last, low, high = extent
     logarithmic = is_log and low > _LEAST_OF_A_LOGARITHM
     if is_log:
         scale = "log scale" if logarithmic else "linear scale, since values at or below zero have no logarithm"
-        plot = _Plot(
-            name=name, title=title, unit=unit, height_px=height_px, note=f"{note} ({scale})" if note else scale
-        )
+        plot = replace(plot, note=f"{note} ({scale})" if note else scale)
     if includes_zero and not logarithmic:
         low, high = min(low, 0.0), max(high, 0.0)
     axis = make_axis(low, high, unit=unit, is_log=logarithmic)
-    shapes = [] if band is None else [_band_path(band, axis, first)]
-    keys = [] if band is None else [_key(band.label, "band")]
-    colours = iter(range(1, len(series) + 1))
+    behind = [] if band is None else [_band_path(band, axis, first)]
+    before: list[Html] = []
+    keys = [] if band is None else [write_key(band.label, "band")]
     for one in series:
-        colour = "quiet" if one.is_quiet else f"c{min(next(colours), 5)}"
-        shapes.append(_line_path(one, axis, first, f"series {colour}"))
-        keys.append(_key(one.label, colour))
-    order = sorted(
-        range(len(shapes)), key=lambda at: 'class="series quiet"' not in shapes[at] and 'class="band"' not in shapes[at]
-    )
-    return _figure(
-        plot, axis, (first, last), shapes=[shapes[at] for at in order], keys=keys if len(keys) > 1 else [], series=drawn
-    )
+        colour = "quiet" if one.is_quiet else f"c{min(len(before) + 1, _COLOURS)}"
+        (behind if one.is_quiet else before).append(_line_path(one, axis, first, f"series {colour}"))
+        keys.append(write_key(one.label, colour))
+    shown = keys if len(keys) > 1 else []
+    return _draw(plot, unit, axis, (first, last), shapes=[*behind, *before], keys=shown, series=drawn)
 
 
 def area_chart(name: str, title: str, series: Series, *, unit: AxisUnit, note: str = "", height_px: int = 150) -> Html:
@@ -138,10 +125,10 @@ def area_chart(name: str, title: str, series: Series, *, unit: AxisUnit, note: s
     Html
         A `figure`. Without a single value it says that there are no data.
     """
-    plot = _Plot(name=name, title=title, unit=unit, height_px=height_px, note=note)
+    plot = Plot(name=name, title=title, height_px=height_px, note=note)
     extent = _extent([series])
     if extent is None:
-        return _empty(plot)
+        return write_empty(plot)
     first, last, low, high = extent
     axis = make_axis(min(low, 0.0), max(high, 0.0), unit=unit, count=4)
     zero = _height(axis, np.zeros(1))[0]
@@ -150,7 +137,7 @@ def area_chart(name: str, title: str, series: Series, *, unit: AxisUnit, note: s
         for piece in thin(series, _BUCKETS)
     )
     shapes = [element("path", class_="area", d=areas), _line_path(series, axis, first, "series loss")]
-    return _figure(plot, axis, (first, last), shapes=shapes, keys=[], series=[series])
+    return _draw(plot, unit, axis, (first, last), shapes=shapes, series=[series])
 
 
 def column_chart(
@@ -171,10 +158,10 @@ def column_chart(
     Html
         A `figure`. Without a single value it says that there are no data.
     """
-    plot = _Plot(name=name, title=title, unit=unit, height_px=height_px, note=note)
+    plot = Plot(name=name, title=title, height_px=height_px, note=note)
     extent = _extent([series])
     if extent is None:
-        return _empty(plot)
+        return write_empty(plot)
     first, last, low, high = extent
     axis = make_axis(min(low, 0.0), max(high, 0.0), unit=unit, count=4)
     zero = _height(axis, np.zeros(1))[0]
@@ -184,63 +171,7 @@ def column_chart(
         for day, height in zip(piece.days.tolist(), _height(axis, piece.values).tolist(), strict=True)
     )
     shapes = [_path(columns, "series column c1", series.label)]
-    return _figure(plot, axis, (first, last), shapes=shapes, keys=[], series=[series])
-
-
-def bar_chart(
-    name: str, title: str, labels: Sequence[str], values: Sequence[float], *, unit: str, note: str = ""
-) -> Html:
-    """Draw a horizontal bar for each name: the weights of a portfolio.
-
-    Parameters
-    ----------
-    name, title, note
-        As for `line_chart`.
-    labels
-        The names, from the top.
-    values
-        Their lengths, as many; what is not finite has no bar and is written as unknown.
-    unit
-        How values are written, as `format_value` names it.
-
-    Returns
-    -------
-    Html
-        A `figure`. Without names it says that there are no data.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many values as labels.
-    """
-    plot = _Plot(name=name, title=title, unit="ratio", height_px=24 * len(labels), note=note)
-    if not labels:
-        return _empty(plot)
-    finite = [value if np.isfinite(value) and abs(value) < 1e300 else 0.0 for value in values]
-    low, high = min(0.0, *finite), max(0.0, *finite)
-    span = (high - low) or 1.0
-    zero = -low / span
-    rows: list[Html] = []
-    for at, (label, value, length) in enumerate(zip(labels, values, finite, strict=True)):
-        middle = 24 * at + 16
-        bar = element(
-            "rect",
-            x=_percent(zero + min(length, 0.0) / span),
-            y=24 * at + 4,
-            width=_percent(abs(length) / span),
-            height=16,
-            rx=2,
-            class_="bar below" if length < 0 else "bar",
-        )
-        rows += [
-            bar,
-            element("text", _shorten(label), x=-76, y=middle, class_="tick end"),
-            element("text", format_value(value, unit), x=-8, y=middle, class_="tick end"),
-        ]
-    rows.append(element("line", x1=_percent(zero), x2=_percent(zero), y1=0, y2=plot.height_px, class_="base"))
-    told = ", ".join(f"{label} {format_value(value, unit)}" for label, value in zip(labels, values, strict=True))
-    drawing = _svg(plot, f"{title}: {told}.", rows)
-    return element("figure", _caption(plot, []), element("div", drawing, class_="plot named"), class_="chart")
+    return _draw(plot, unit, axis, (first, last), shapes=shapes, series=[series])
 
 
 def _extent(series: Sequence[Series]) -> tuple[int, int, float, float] | None:
@@ -277,25 +208,29 @@ def _path(points: str, style: str, label: str) -> Html:
 
 def _band_path(band: Band, axis: Axis, first: int) -> Html:
     both = np.isfinite(band.low.values) & np.isfinite(band.high.values)
-    step = max(1, int(both.sum()) // _BUCKETS)
     edges: list[str] = []
-    for run in np.split(np.arange(both.size), np.flatnonzero(np.diff(both.astype(np.int8))) + 1):
+    for run in np.split(np.arange(both.size), np.flatnonzero(np.diff(both)) + 1):
         if run.size == 0 or not both[run[0]]:
             continue
-        kept = np.unique(np.concatenate((run[::step], run[-1:])))
-        there = Series(label="", days=band.high.days[kept], values=band.high.values[kept])
-        back = Series(label="", days=band.low.days[kept][::-1], values=band.low.values[kept][::-1])
+        # Thinned like the lines, so that no peak of a line is left outside.
+        buckets = max(1, _BUCKETS * run.size // both.size)
+        (there,), (back,) = (
+            thin(Series(label="", days=edge.days[run], values=edge.values[run]), buckets)
+            for edge in (band.high, band.low)
+        )
+        back = Series(label="", days=back.days[::-1], values=back.values[::-1])
         edges.append(f"M{_points(there, axis, first)}L{_points(back, axis, first)}Z")
     return element("path", class_="band", d="".join(edges))
 
 
-def _figure(
-    plot: _Plot,
+def _draw(
+    plot: Plot,
+    unit: AxisUnit,
     axis: Axis,
     days: tuple[int, int],
     *,
-    shapes: list[Html],
-    keys: list[Html],
+    shapes: Sequence[Html],
+    keys: Sequence[Html] = (),
     series: Sequence[Series],
 ) -> Html:
     first, last = days
@@ -308,7 +243,7 @@ def _figure(
         lines.append(element("line", x1=0, x2="100%", y1=y, y2=y, class_="base" if is_zero else "grid"))
         lines.append(element("text", label, x=-8, y=y, dy="0.32em", class_="tick end"))
     for day, label in date_ticks(first, last):
-        x = _percent((day - first) / span)
+        x = write_percent((day - first) / span)
         lines.append(element("line", x1=x, x2=x, y1=height, y2=height + 4, class_="base"))
         lines.append(element("text", label, x=x, y=height + 18, class_="tick middle"))
     drawing = element(
@@ -320,42 +255,29 @@ def _figure(
         height=height,
         class_="shapes",
     )
-    told = _tell(plot, axis, days, series)
+    told = _tell(unit, axis, days, series)
     box = element(
         "div",
-        _svg(plot, told, [*lines, drawing]),
+        write_svg(plot, told, [*lines, drawing]),
         class_="plot",
         data_first=first,
         data_span=span,
         data_low=repr(axis.low),
         data_high=repr(axis.high),
         data_log="1" if axis.is_log else None,
-        data_unit=plot.unit,
+        data_unit=unit,
     )
-    return element("figure", _caption(plot, keys), box, class_="chart")
+    return write_figure(plot, box, keys=keys)
 
 
-def _svg(plot: _Plot, told: str, children: Sequence[Html]) -> Html:
-    return element(
-        "svg",
-        element("title", plot.title, id=f"{plot.name}-title"),
-        element("desc", told, id=f"{plot.name}-desc"),
-        *children,
-        role="img",
-        aria_labelledby=f"{plot.name}-title {plot.name}-desc",
-        width="100%",
-        height=plot.height_px,
-    )
-
-
-def _tell(plot: _Plot, axis: Axis, days: tuple[int, int], series: Sequence[Series]) -> str:
+def _tell(unit: AxisUnit, axis: Axis, days: tuple[int, int], series: Sequence[Series]) -> str:
     first, last = (str(EPOCH + dt.timedelta(days=day)) for day in days)
     said = [f"From {first} to {last}{', log scale' if axis.is_log else ''}."]
     for one in series:
         values = one.values[np.isfinite(one.values)]
         if values.size and one.label:
             start, end, low, high = (
-                _write(float(v), plot.unit) for v in (values[0], values[-1], values.min(), values.max())
+                _write(float(v), unit) for v in (values[0], values[-1], values.min(), values.max())
             )
             said.append(f"{one.label}: first {start}, last {end}, lowest {low}, highest {high}.")
     return " ".join(said)
@@ -365,25 +287,3 @@ def _write(value: float, unit: AxisUnit) -> str:
     if unit == "fraction":
         return format_percent(value, 1)
     return format_short(value, 10.0 ** (np.floor(np.log10(abs(value))) - 2) if abs(value) >= 1000 else 0.01)
-
-
-def _caption(plot: _Plot, keys: Sequence[Html]) -> Html:
-    legend = element("span", join(keys), class_="legend") if keys else EMPTY
-    note = element("p", plot.note) if plot.note else EMPTY
-    return element("figcaption", element("h3", plot.title), legend, note)
-
-
-def _key(label: str, colour: str) -> Html:
-    return element("span", element("i", class_=f"swatch {colour}"), label, class_="key")
-
-
-def _empty(plot: _Plot) -> Html:
-    return element("figure", _caption(plot, []), element("p", "No data.", class_="empty"), class_="chart")
-
-
-def _shorten(label: str) -> str:
-    return label if len(label) <= 14 else label[:13] + "…"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f}%"

@@ -10,7 +10,8 @@ from typing import Literal
 
 import polars as pl
 
-from optaic.report.chart import bar_chart, line_chart
+from optaic.report.bar import bar_chart
+from optaic.report.chart import line_chart
 from optaic.report.markup import Html, element, join
 from optaic.report.number import UNKNOWN, format_value
 from optaic.report.page import Figure, Heading, Section, figure_groups, table, terms, write_page
@@ -48,7 +49,7 @@ class Alert:
     value: float | None
     threshold: float | None
     sentence: str
-    unit: str = ""
+    unit: str = "score"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +198,13 @@ def _drifts(report: MonitoringReport) -> Html:
         else f"{report.statistic}; the {_MAX_BARS} largest of {len(ordered)}"
     )
     chart = bar_chart(
-        "drift", "Drift by feature", [one.feature for one in top], [one.value for one in top], unit="", note=note
+        "drift", "Drift by feature", [one.feature for one in top], [one.value for one in top], unit="score", note=note
     )
     rows = [
         [
             one.feature,
-            format_value(one.value, ""),
-            UNKNOWN if one.threshold is None else format_value(one.threshold, ""),
+            format_value(one.value, "score"),
+            UNKNOWN if one.threshold is None else format_value(one.threshold, "score"),
             one.verdict,
         ]
         for one in ordered

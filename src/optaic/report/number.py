@@ -20,8 +20,8 @@ def format_value(value: float | str | None, unit: str) -> str:
     value
         A number; a text is given back as it is.
     unit
-        `fraction` (0.01 is written 1.00%), `ratio`, `days`, `sessions`, `count`, `money`; with any other, the number in
-        four significant digits and the unit after it.
+        `fraction` (0.01 is written 1.00%), `ratio` (two decimals), `score` (three), `days`, `sessions`, `count`,
+        `money`; with any other, the number in four significant digits and the unit after it.
 
     Returns
     -------
@@ -44,6 +44,8 @@ def format_value(value: float | str | None, unit: str) -> str:
             return format_percent(value, 2)
         case "ratio":
             return sign(f"{value:,.2f}")
+        case "score":
+            return format_digits(value, 3)
         case "days" | "sessions":
             return sign(f"{value:,.0f}") + " " + (unit.removesuffix("s") if abs(value) == 1 else unit)
         case "count":

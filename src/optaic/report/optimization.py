@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optaic.report.chart import bar_chart
+from optaic.report.bar import bar_chart
 from optaic.report.markup import EMPTY, Html, join
 from optaic.report.number import format_value
 from optaic.report.page import Figure, Heading, Section, figure_groups, table, terms, tiles, write_page

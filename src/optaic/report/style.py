@@ -78,7 +78,7 @@ table {
 th { font-weight: 500; text-align: left; color: var(--soft) }
 thead th { border-bottom: 1px solid var(--ink); font-size: 12.5px; padding: 4px 7px; white-space: nowrap }
 tbody th, td { vertical-align: top; padding: 4px 7px; border-bottom: 1px solid var(--line) }
-tbody th:first-child { padding-left: 0 }
+th:first-child { padding-left: 0 }
 td:last-child, thead th:last-child { padding-right: 0 }
 .number { text-align: right; white-space: nowrap }
 td small, dd small { display: block; color: var(--soft); font-size: 12px; white-space: normal }
@@ -165,7 +165,7 @@ footer {
   }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact }
   body { font-size: 11px }
-  main { max-width: none; padding: 0 }
+  main { max-width: none; padding: 10px 0 0 }
   figure, tr, .tiles, .groups section { break-inside: avoid }
   h2 { break-after: avoid }
   .alert.first { padding: 8px 0 }
