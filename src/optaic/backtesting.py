@@ -9,8 +9,10 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import polars as pl
 
-from optaic.quant.market import read_market, read_targets
+from optaic.quant.figures import equal_weight_returns, measure
+from optaic.quant.market import read_benchmark, read_market, read_targets
 from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
+from optaic.quant.panel import Floats
 from optaic.quant.simulate import simulate
 from optaic.quant.simulation import Simulation
 
@@ -47,11 +49,20 @@ class Backtest:
         Columns of the arrays.
     is_adjusted : bool
         Whether the prices were said to be adjusted for splits and dividends.
+    sessions_per_year : float
+        What annualises.
+    benchmark : ndarray of shape (n_sessions - 1,), float64
+        Its simple returns in the sessions after the first, as fractions.
+    benchmark_name : str
+        What the benchmark is, in words.
     """
 
     simulation: Simulation
     symbols: list[str]
     is_adjusted: bool
+    sessions_per_year: float
+    benchmark: Floats
+    benchmark_name: str
 
     @property
     def equity_curve(self) -> pl.DataFrame:
@@ -142,8 +153,25 @@ class Backtest:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Figures of the whole backtest, by name."""
-        return _measure(self.simulation)
+        """Figures of the whole backtest, by name; what is not defined is None. Computed anew at each call.
+
+        What they mean stands at `optaic.domain.metric.backtest`.
+        """
+        done = self.simulation
+        figures: dict[str, Any] = dict(
+            measure(done, sessions_per_year=self.sessions_per_year, benchmark=self.benchmark)
+        )
+        figures |= {
+            "total_costs": float(done.costs.sum()),
+            "stale_marks": int(done.stale_marks.sum()),
+            "missed_fills": int(done.missed_fills.sum()),
+            "delisted_positions": len(done.delistings.session),
+            "assumed_delistings": int(done.delistings.is_assumed.sum()),
+            "costs": self.options["assumptions"]["costs"],
+            "impact": "none",
+            "benchmark": self.benchmark_name,
+        }
+        return figures
 
     @property
     def options(self) -> dict[str, Any]:
@@ -222,6 +250,8 @@ def backtest(
     delisting_returns: Mapping[str, float] | None = None,
     cash_rates: Any = None,
     adjusted: bool = False,
+    benchmark: Any = None,
+    sessions_per_year: float = 252.0,
     **options: Unpack[BacktestOptions],
 ) -> Backtest:
     """Simulate a portfolio that trades to target weights.
@@ -253,6 +283,11 @@ def backtest(
         the last rate up to its date.
     adjusted : bool
         Say so if prices are adjusted for splits and dividends already.
+    benchmark : frame, optional
+        Prices (date, close) to measure against; a session without one takes the last before it. Left out, it is the
+        equal weight of all names that have prices, rebalanced each session without costs.
+    sessions_per_year : float
+        What annualises: a constant of the calendar (252 of exchanges, 260 of weekdays, 365 of every day).
     **options
         See `optaic.quant.options.SimulatorOptions`: capital, execution, lag, same_bar, costs_bps, slippage_bps,
         borrow_bps, max_weight, gross, net, no_trade_band, max_turnover, delisting_return.
@@ -292,16 +327,12 @@ def backtest(
     )
     targets, decided = read_targets(weights, market)
     done = simulate(market.panel, targets, decided=decided, options=chosen)
-    return Backtest(simulation=done, symbols=market.symbols, is_adjusted=adjusted)
-
-
-def _measure(done: Simulation) -> dict[str, Any]:
-    # What the simulator counts itself. Figures of performance are computed from the arrays by their own module.
-    return {
-        "num_trades": len(done.fill_shares),
-        "total_costs": float(done.costs.sum()),
-        "stale_marks": int(done.stale_marks.sum()),
-        "missed_fills": int(done.missed_fills.sum()),
-        "delisted_positions": len(done.delistings.session),
-        "assumed_delistings": int(done.delistings.is_assumed.sum()),
-    }
+    returns = equal_weight_returns(market.panel.close) if benchmark is None else read_benchmark(benchmark, market)
+    return Backtest(
+        simulation=done,
+        symbols=market.symbols,
+        is_adjusted=adjusted,
+        sessions_per_year=sessions_per_year,
+        benchmark=returns,
+        benchmark_name="equal weight of the universe" if benchmark is None else "benchmark prices",
+    )

@@ -22,6 +22,8 @@
     │   ├── InvalidOutputError        the flow returned something that cannot be published
     │   │   ├── SchemaChangedError    ... because its columns are not those of the current version
     │   │   └── DuplicateKeysError    ... because two of its rows have the same key
+    │   ├── NothingKnownError         nothing of an input was known when it was decided on
+    │   ├── InSampleInputError        predictions are for dates that their fit had seen
     │   ├── SecretMissingError        the worker lacks an environment variable that a param names
     │   ├── RetryableError            raised by a flow: try this run again
     │   └── RunCancelledError         raised inside a flow whose run was asked to stop
@@ -219,6 +221,18 @@ class DuplicateKeysError(InvalidOutputError):
     """Two rows that the flow returned have the same key, so the key does not identify rows."""
 
     code = "duplicate_keys"
+
+
+class NothingKnownError(FlowError):
+    """A decision of the past saw nothing of an input, because none of its rows was known by then."""
+
+    code = "nothing_known"
+
+
+class InSampleInputError(FlowError):
+    """Predictions are for dates whose labels their own fit had seen."""
+
+    code = "in_sample_input"
 
 
 class SecretMissingError(FlowError):

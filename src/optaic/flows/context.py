@@ -143,6 +143,11 @@ class RunContext:
         """Make `cancelled` true. For whoever runs the flow, from any thread."""
         self._is_cancelled = True
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The roles of its inputs, sorted."""
+        return tuple(sorted(self._inputs))
+
     def input(self, role: str) -> Input:
         """Give a pinned upstream by its role.
 

@@ -130,19 +130,20 @@ def _with_dates(frame: pl.DataFrame, instance: str) -> pl.DataFrame:
         raise InvalidOutputError(f"{instance}: column 'date' is {frame.schema[DATE]}, which is no date") from error
 
 
-def value_column(source: Input, *, preferred: str = VALUE) -> str:
-    """Say which column of an input is meant: the one that was declared, else the preferred one, else the only one.
+def value_column(source: Input, *preferred: str) -> str:
+    """Say which column of an input is meant: the only one, or the only one declared, else the first preferred one.
 
     Raises
     ------
     InvalidInputError
-        If there are several and none is preferred.
+        If there are several, and none of them is preferred.
     """
     columns = source.columns
     if len(columns) == 1:
         return columns[0]
-    if preferred in columns:
-        return preferred
+    for name in preferred or (VALUE,):
+        if name in columns:
+            return name
     raise InvalidInputError(
         f"{source.instance} has the columns {', '.join(columns)}: which one is read?",
         next_step=f"declare it in inputs, as {source.instance}[{columns[0] if columns else 'close'}]",

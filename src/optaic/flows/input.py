@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optaic.domain.version import DELETED, KNOWN_AT, DatasetVersion, FileVersion
@@ -99,7 +99,7 @@ class Input:
         """
         return self.lazy(start=start, end=end).collect()
 
-    def known_by(self, decisions: pl.DataFrame) -> pl.LazyFrame:
+    def known_by(self, decisions: pl.DataFrame, *, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Scan rows as they were known when something was decided on them: of each key the last row known by then.
 
         Parameters
@@ -107,6 +107,8 @@ class Input:
         decisions
             `date` (Date), the event dates to read, each once and ascending, and `decided_at` (Datetime, UTC), the
             instant by which rows of that date must have been known.
+        columns
+            The value columns to read; None for `columns` of the input.
 
         Returns
         -------
@@ -129,7 +131,7 @@ class Input:
         if len(dates):
             self._widen(dates[0], dates[-1])
         keys = list(version.key_columns)
-        values = list(self._pinned.columns) or [one.name for one in version.columns if one.name not in keys]
+        values = self.columns if columns is None else columns
         limits = decisions.lazy().select(pl.col("date").alias(keys[0]), "decided_at")
         if self._as_of is not None:
             limits = limits.with_columns(pl.min_horizontal("decided_at", pl.lit(self._as_of)))
@@ -149,6 +151,12 @@ class Input:
         """The value columns that `frame` gives: those that the flow declared, else all but the key."""
         version = self._dataset()
         return self._pinned.columns or tuple(one.name for one in version.columns if one.name not in version.key_columns)
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """Every value column of the pinned version, whatever the flow declared."""
+        version = self._dataset()
+        return tuple(one.name for one in version.columns if one.name not in version.key_columns)
 
     @property
     def date_range(self) -> tuple[dt.date | None, dt.date | None]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
 import polars as pl
 
+from optaic.domain.metric.experiment import PREVIEW_HORIZONS, PREVIEW_QUANTILES
 from optaic.errors import NoOutputError
 from optaic.flows.context import RunContext
-from optaic.flows.grid import moments, take_signal
+from optaic.flows.grid import moments, take_signal, to_grid, value_column
 from optaic.flows.refresh import call_source
 from optaic.flows.task import Output, Result, Task
 from optaic.storage.objects import ObjectStore
-
-HORIZONS = (1, 5, 21)
-"""Sessions ahead over which a preview looks."""
 
 PRICES = "prices"
 """The input with which a preview compares its signal."""
@@ -64,6 +63,8 @@ def preview(
     context.progress(50, "computed")
     metrics = describe(frame[column])
     dates = frame["date"]
+    if PRICES in context.inputs:
+        metrics |= foretell(frame, column, context)
     artifact = context.log_frame("preview.parquet", frame)
     return Result(
         metrics=metrics,
@@ -98,3 +99,53 @@ def describe(values: pl.Series) -> Metrics:
         "coverage": None if share is None else 1.0 - share,
         **moments(values.drop_nulls().to_numpy()),
     }
+
+
+def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
+    """Compare a signal with the returns that follow it.
+
+    A return is that of the next h sessions of the prices, entered one session after the signal: as a backtest with its
+    default lag would. Sessions with fewer than ten names count for nothing.
+
+    Parameters
+    ----------
+    frame
+        `date`, `symbol` and the signal.
+    column
+        The name of the signal.
+    context
+        Of the run; its input `prices` is read.
+
+    Returns
+    -------
+    dict
+        `ic, ic_ir, ic_t_statistic` of one session, the same of 5 and 21 with their number, `signal_autocorrelation`,
+        `signal_turnover` and `quantile_return_1` to `_5`; None where there is nothing to tell.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not said which column of the prices is the price.
+    """
+    from optaic.quant.labels import forward_returns
+    from optaic.quant.quantiles import mean_by_quantile, quantile_returns, signal_turnover
+    from optaic.quant.signals import ic, ic_ir, ic_t_statistic, information_coefficients, signal_autocorrelation
+
+    source = context.input(PRICES)
+    price = value_column(source, "close")
+    prices = to_grid(source.frame(), price)
+    signal = to_grid(frame, column, dates=prices.dates, symbols=prices.symbols).values
+    found: dict[str, float] = {}
+    for horizon in PREVIEW_HORIZONS:
+        tail = "" if horizon == 1 else f"_{horizon}"
+        labels = forward_returns(prices.values, horizon=horizon)
+        coefficients = information_coefficients(signal, labels)
+        found[f"ic{tail}"] = ic(coefficients)
+        found[f"ic_ir{tail}"] = ic_ir(coefficients)
+        found[f"ic_t_statistic{tail}"] = ic_t_statistic(coefficients, horizon=horizon).value
+        if horizon == 1:
+            means = mean_by_quantile(quantile_returns(signal, labels, quantiles=PREVIEW_QUANTILES))
+            found |= {f"quantile_return_{number}": float(mean) for number, mean in enumerate(means, start=1)}
+    found["signal_autocorrelation"] = signal_autocorrelation(signal)
+    found["signal_turnover"] = signal_turnover(signal, quantiles=PREVIEW_QUANTILES)
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}

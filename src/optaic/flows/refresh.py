@@ -29,6 +29,10 @@ from optaic.storage.segments import scan_history, scan_state, split_rows, write_
 from optaic.storage.view import PLACE, reading
 
 DEFAULT_KEY = ("date", "symbol")
+
+RECOMPUTED_TOLERANCE = 1e-12
+"""A recomputed value of an expression within this of the stored one, relative, keeps the stored one."""
+
 _EMPTY_KIND = inspect.Parameter.empty
 
 
@@ -178,7 +182,10 @@ def _difference(fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStor
         stored = _nothing(fetched) if current is None else scan_history(store, current, dates=dates)
         with reading("the current version"):
             history = stored.collect()
-        return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full)
+        tolerance = RECOMPUTED_TOLERANCE if "expression" in task.config else 0.0
+        return compare_vintages(
+            fetched, history, started_at=task.started_at, is_full=is_full, tolerance=tolerance
+        )
     assert current is not None  # noqa: S101 - the first refresh has returned above
     with reading("the current version"):
         state = scan_state(store, current, dates=dates).collect()

@@ -116,6 +116,32 @@ def read_targets(weights: Any, market: Market) -> tuple[Floats, Booleans]:
     return align(wanted, market.grid, "weights", absent=0.0), np.isin(market.grid.dates, wanted.dates)
 
 
+def read_benchmark(benchmark: Any, market: Market) -> Floats:
+    """Read what a backtest is measured against.
+
+    Parameters
+    ----------
+    benchmark : polars or pandas frame
+        Prices: date and close. A session without one takes the last before it.
+    market : Market
+        The sessions.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions - 1,), float64
+        Simple returns in the sessions after the first, as fractions.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no such table, a price is not positive, or the first is later than the first session.
+    """
+    prices = _carry(benchmark, "close", "benchmark", market.grid)
+    if not ((prices > 0) & np.isfinite(prices)).all():
+        raise InvalidInputError("benchmark: a price is not positive", next_step="leave days without a price out")
+    return prices[1:] / prices[:-1] - 1.0
+
+
 def _refuse_infinite(weights: pl.DataFrame) -> None:
     # NaN is not null: it is a computation that went wrong, and no wish to hold nothing.
     names = ["weight"] if "symbol" in weights.columns else [name for name in weights.columns if name != "date"]
@@ -169,16 +195,20 @@ def _rates(cash_rates: Any, grid: Wide) -> Floats | None:
         return None
     if isinstance(cash_rates, (int, float)):
         return np.full(len(grid.dates), float(cash_rates))
-    table = read_frame(cash_rates, "cash_rates")
-    if table.columns.count("rate") != 1:
+    return _carry(cash_rates, "rate", "cash_rates", grid)
+
+
+def _carry(frame: Any, value: str, name: str, grid: Wide) -> Floats:
+    """Read a series, and give each session its last value up to that date."""
+    table = read_frame(frame, name)
+    if table.columns.count(value) != 1:
         raise InvalidInputError(
-            f"cash_rates has the columns {', '.join(table.columns)}",
-            next_step="give a frame of date and rate, or a number",
+            f"{name} has the columns {', '.join(table.columns)}", next_step=f"give a frame of date and {value}"
         )
-    known = spread(table.select("date", "rate").drop_nulls(), "rate", "cash_rates")
+    known = spread(table.select("date", value).drop_nulls(), value, name)
     row = np.searchsorted(known.dates, grid.dates, side="right") - 1
-    if (row < 0).any():
+    if len(row) and row[0] < 0:
         raise InvalidInputError(
-            f"there is no cash rate up to {grid.dates[0]}", next_step="start the rates no later than the prices"
+            f"{name}: there is no {value} up to {grid.dates[0]}", next_step=f"start {name} no later than the prices"
         )
     return known.values[row, 0]

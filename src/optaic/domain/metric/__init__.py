@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optaic.domain.kind import RunType
+from optaic.domain.metric.backtest import BACKTEST
 from optaic.domain.metric.definition import Better, Metric, Unit
 from optaic.domain.metric.experiment import EXPERIMENT
 from optaic.domain.metric.pipeline import PIPELINE
@@ -12,5 +13,6 @@ __all__ = ["STANDARD_METRICS", "Better", "Metric", "Unit"]
 STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
     RunType.PIPELINE: PIPELINE,
     RunType.EXPERIMENT: EXPERIMENT,
+    RunType.BACKTEST: BACKTEST,
 }
 """By run type; the types that this version does not execute yet have none."""

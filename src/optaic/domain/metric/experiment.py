@@ -49,7 +49,7 @@ EXPERIMENT = (
         Better.NEITHER,
         "Mean rank correlation of the signal with itself a session before.",
     ),
-    metric("signal_turnover", Unit.FRACTION, Better.LOWER, "Mean share of the top quantile that was not in it before."),
+    metric("signal_turnover", Unit.FRACTION, Better.LOWER, "Mean share of a quantile's names that are new in it."),
     *(
         metric(
             f"quantile_return_{number}",

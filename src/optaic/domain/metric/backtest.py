@@ -1,0 +1,55 @@
+"""The standard metrics of a BacktestRun, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from optaic.domain.metric.definition import Better, Unit, metric
+
+_HIGHER, _LOWER, _NEITHER = Better.HIGHER, Better.LOWER, Better.NEITHER
+
+BACKTEST = (
+    metric("sessions", Unit.SESSIONS, _NEITHER, "Sessions with a return."),
+    metric("sessions_per_year", Unit.SESSIONS, _NEITHER, "What annualises: a constant of the calendar."),
+    metric("total_return", Unit.FRACTION, _HIGHER, "Value at the end over value at the start, less one; net of costs."),
+    metric("annualized_return", Unit.FRACTION, _HIGHER, "Mean return of a session times the sessions of a year."),
+    metric("cagr", Unit.FRACTION, _HIGHER, "Compound growth a year, by calendar days."),
+    metric("volatility", Unit.FRACTION, _LOWER, "Standard deviation of returns (ddof=1), annualised."),
+    metric("sharpe_ratio", Unit.RATIO, _HIGHER, "Mean excess return over its standard deviation, annualised."),
+    metric("sharpe_ratio_standard_error", Unit.RATIO, _LOWER, "Its standard error, with skewness and kurtosis."),
+    metric("probabilistic_sharpe_ratio", Unit.FRACTION, _HIGHER, "Probability that the true Sharpe ratio is above 0."),
+    metric("risk_free", Unit.TEXT, _NEITHER, "`series` where there is a cash rate, `none` where it is taken as 0."),
+    metric("sortino_ratio", Unit.RATIO, _HIGHER, "Mean return over its downside deviation, annualised."),
+    metric("calmar_ratio", Unit.RATIO, _HIGHER, "Compound growth over the greatest drawdown."),
+    metric("max_drawdown", Unit.FRACTION, _HIGHER, "The greatest fall from a highest value; negative."),
+    metric("avg_drawdown", Unit.FRACTION, _HIGHER, "Mean of the troughs of all drawdowns; negative."),
+    metric("drawdown_duration", Unit.SESSIONS, _LOWER, "The longest time from a highest value to the next."),
+    metric("drawdown_open", Unit.COUNT, _NEITHER, "1 if that one had not ended at the end, else 0."),
+    metric("var_95", Unit.FRACTION, _HIGHER, "The 5 % quantile of returns; negative."),
+    metric("cvar_95", Unit.FRACTION, _HIGHER, "Mean of the returns up to that quantile; negative."),
+    metric("skewness", Unit.RATIO, _HIGHER, "Skewness of returns, biased."),
+    metric("kurtosis", Unit.RATIO, _LOWER, "Kurtosis of returns, biased and raw: of a normal distribution 3."),
+    metric("ruined", Unit.COUNT, _LOWER, "1 if all was lost in some session, else 0."),
+    metric("beta", Unit.RATIO, _NEITHER, "Slope of excess returns on those of the benchmark."),
+    metric("alpha", Unit.FRACTION, _HIGHER, "Intercept of the same line, annualised."),
+    metric("tracking_error", Unit.FRACTION, _LOWER, "Deviation of returns from those of the benchmark, annualised."),
+    metric("information_ratio", Unit.RATIO, _HIGHER, "Mean return above the benchmark over the tracking error."),
+    metric("turnover", Unit.FRACTION, _LOWER, "One-way, a year, without the first purchase."),
+    metric("gross_exposure", Unit.FRACTION, _NEITHER, "Mean of the absolute weights at the close."),
+    metric("net_exposure", Unit.FRACTION, _NEITHER, "Mean of the weights at the close."),
+    metric("num_trades", Unit.COUNT, _NEITHER, "Fills."),
+    metric("win_rate", Unit.FRACTION, _HIGHER, "Share of closed episodes with a profit, net of costs."),
+    metric("profit_factor", Unit.RATIO, _HIGHER, "Profits over losses of closed episodes."),
+    metric("avg_trade_return", Unit.FRACTION, _HIGHER, "Mean return of a closed episode on what was paid for it."),
+    metric("avg_holding_period", Unit.SESSIONS, _NEITHER, "Mean length of a closed episode."),
+    metric("open_episodes", Unit.COUNT, _NEITHER, "Episodes that had not ended at the end."),
+    metric("survivorship", Unit.FRACTION, _LOWER, "Share of position-days in names that are alive at the panel's end."),
+    metric("total_costs", Unit.MONEY, _LOWER, "Costs and slippage, all together."),
+    metric("stale_marks", Unit.COUNT, _LOWER, "Position-days marked at an older price, because there was none."),
+    metric("missed_fills", Unit.COUNT, _LOWER, "Orders that were not filled, because there was no price."),
+    metric("delisted_positions", Unit.COUNT, _NEITHER, "Positions that ended because their names had no prices left."),
+    metric("assumed_delistings", Unit.COUNT, _LOWER, "Those of them whose delisting return is not known."),
+    metric("stressed_total_return", Unit.FRACTION, _HIGHER, "Total return if those had lost 30 % of their last price."),
+    metric("costs", Unit.TEXT, _NEITHER, "What trades cost, in words; `none` where nothing."),
+    metric("impact", Unit.TEXT, _NEITHER, "Market impact: `none`, it is not simulated."),
+    metric("view", Unit.TEXT, _NEITHER, "`replay` where decisions saw what was known then, else `latest`."),
+    metric("benchmark", Unit.TEXT, _NEITHER, "What it is measured against."),
+)

@@ -1,0 +1,164 @@
+"""The report of a backtest: what it is, what is doubtful about it, and its figures and charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from optaic.backtesting import Backtest
+from optaic.flows.task import Task
+from optaic.quant.periods import monthly_returns, rolling_sharpe_ratio
+from optaic.quant.summary import UNITS, summarize
+from optaic.report.backtest import BacktestReport, Comparison, backtest_page
+from optaic.report.caution import list_cautions
+from optaic.report.page import Figure
+
+WINDOW = 252
+"""Sessions of the rolling Sharpe ratio."""
+
+_COMPARED = ("total_return", "cagr", "volatility", "sharpe_ratio", "max_drawdown")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_UNITS = {"fraction_per_year": "fraction", "probability": "fraction"}
+_GROUPS = {
+    "total_return": "Returns",
+    "sharpe_ratio": "Risk-adjusted",
+    "max_drawdown": "Risk",
+    "beta": "Against the benchmark",
+    "turnover": "Book and trades",
+}
+"""Where a group of figures begins, in the order of the metrics."""
+
+
+def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
+    """Write the report of a backtest as one page of HTML, the same for the same backtest.
+
+    Parameters
+    ----------
+    task
+        The run that it belongs to.
+    done
+        The backtest.
+    metrics
+        Its figures, as `done.metrics` gives them.
+    """
+    equity, options = done.equity_curve, done.options
+    view = str(task.params.get("view") or "replay")
+    capital = float(options["capital"])
+    returns = done.returns
+    growth = np.concatenate([[1.0], np.cumprod(1.0 + done.benchmark)])
+    curve = equity.select("date", "value").with_columns(pl.Series("benchmark", capital * growth))
+    assumptions = {
+        "view": "replay: each decision saw what was known before the next session opened"
+        if view == "replay"
+        else "latest: decisions saw the data as they are now",
+        "survivorship": _percent(metrics["survivorship"]),
+        **{name: str(value) for name, value in options["assumptions"].items()},
+        "execution": f"{options['execution']}, {done.simulation.options.delay} session(s) after the decision",
+        "borrow": f"{options['borrow_bps']:g} bps a year on short positions",
+        "risk_free": str(metrics["risk_free"]),
+        "annualised by": f"{done.sessions_per_year:g} sessions a year",
+        "benchmark": done.benchmark_name,
+    }
+    report = BacktestReport(
+        run_id=str(task.run_id),
+        instance=task.instance,
+        period=(equity["date"][0], equity["date"][-1]),
+        created_at=task.started_at,
+        figures=_figures(metrics),
+        chips=_chips(task, options, view),
+        warnings=list_cautions(
+            survivorship=metrics["survivorship"],
+            has_costs=options["assumptions"]["costs"] != "none",
+            same_bar=bool(options["same_bar"]),
+            view=view,
+            has_risk_free=metrics["risk_free"] != "none",
+            missing_prices=int(metrics["stale_marks"]),
+        ),
+        assumptions=assumptions,
+        equity_curve=curve,
+        drawdowns=done.drawdowns,
+        rolling_sharpe=_rolling(returns, done.sessions_per_year),
+        monthly_returns=_months(returns),
+        exposures=equity.select("date", gross="gross_exposure", net="net_exposure"),
+        turnover=equity.filter(pl.col("turnover") > 0).select("date", "turnover"),
+        costs=equity.select("date", cost=pl.col("costs").cum_sum() / capital),
+        comparisons=_comparisons(done, metrics),
+        benchmark=done.benchmark_name,
+    )
+    return backtest_page(report)
+
+
+def _percent(value: Any) -> str:
+    return "not known" if value is None else f"{value:.1%} of position-days are in names alive at the end of the data"
+
+
+def _chips(task: Task, options: Mapping[str, Any], view: str) -> tuple[str, ...]:
+    chips = [str(task.standing)]
+    if options["same_bar"]:
+        chips.append("same bar")
+    if view == "latest":
+        chips.append("view: latest")
+    return tuple(chips)
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[Figure]:
+    found: list[Figure] = []
+    group = "Period"
+    for name, unit in UNITS.items():
+        group = _GROUPS.get(name, group)
+        if name == "sharpe_ratio_standard_error" or name not in metrics:
+            continue
+        value = metrics[name]
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        error = metrics["sharpe_ratio_standard_error"] if name == "sharpe_ratio" else None
+        found.append(
+            Figure(name=name, unit=_UNITS.get(unit, unit), value=value, standard_error=error, group=group)
+        )
+    return found
+
+
+def _rolling(returns: pl.DataFrame, sessions_per_year: float) -> pl.DataFrame | None:
+    if returns.height < WINDOW:
+        return None
+    ratios = rolling_sharpe_ratio(returns["return"].to_numpy(), window=WINDOW, sessions_per_year=sessions_per_year)
+    # Of each window by itself, with normal moments: a rolling line is for the eye.
+    daily = ratios / math.sqrt(sessions_per_year)
+    errors = np.sqrt((1.0 + daily**2 / 2.0) / (WINDOW - 1)) * math.sqrt(sessions_per_year)
+    frame = pl.DataFrame({"date": returns["date"], "sharpe_ratio": ratios, "standard_error": errors})
+    return frame.fill_nan(None)
+
+
+def _months(returns: pl.DataFrame) -> pl.DataFrame:
+    table = monthly_returns(returns["date"].to_numpy(), returns["return"].to_numpy())
+    long = table.unpivot(index="year", on=list(_MONTHS), variable_name="name", value_name="return")
+    numbers = {name: number for number, name in enumerate(_MONTHS, start=1)}
+    month = pl.col("name").replace_strict(numbers, return_dtype=pl.Int64)
+    return long.drop_nulls("return").select("year", month.alias("month"), "return").sort("year", "month")
+
+
+def _comparisons(done: Backtest, metrics: Mapping[str, Any]) -> list[Comparison]:
+    found = [Comparison(label="This backtest", figures=_some(metrics))]
+    stressed = done.stressed
+    if stressed is not None:
+        found.append(Comparison(label="Delistings at -30%", figures=_some(stressed.metrics)))
+    dates = done.simulation.panel.dates
+    days = int((dates[-1] - dates[0]).astype(np.int64))
+    theirs = summarize(done.benchmark, sessions_per_year=done.sessions_per_year, calendar_days=days)
+    return [*found, Comparison(label=done.benchmark_name, figures=_some(theirs))]
+
+
+def _some(metrics: Mapping[str, Any]) -> list[Figure]:
+    return [
+        Figure(
+            name=name,
+            unit=_UNITS.get(UNITS[name], UNITS[name]),
+            value=metrics[name],
+            standard_error=metrics["sharpe_ratio_standard_error"] if name == "sharpe_ratio" else None,
+        )
+        for name in _COMPARED
+    ]

@@ -1,0 +1,73 @@
+"""Expressions as definitions: of datasets, and of previews."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from optaic.domain.version import KNOWN_AT
+from optaic.flows.grid import DATE, SYMBOL, VALUE, value_column
+from optaic.quant.expression import evaluate as evaluate_expression
+from optaic.quant.expression import known_column, parse, to_grid
+
+if TYPE_CHECKING:
+    from optaic.flows.context import RunContext
+
+UNIVERSE = "universe"
+"""The input that says who is a member on a date; cross-sections see members alone."""
+
+
+def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
+    """Evaluate the instance's expression over its inputs.
+
+    Each name of the expression is an input with one column of values. Sessions are the dates on which any of them has a
+    row. An input `universe` that is no name of the expression says who is a member.
+
+    Parameters
+    ----------
+    ctx
+        The run's context; the expression stands in its config.
+    **params
+        What the placeholders of the expression stand for.
+
+    Returns
+    -------
+    DataFrame
+        `date` (Date), `symbol` (String), `value` (Float64), and `known_at` (UTC), the latest of what the value used;
+        sorted by date and symbol. A preview has a row for each name of which any input has a value on the date, the
+        value null where there is none; a dataset has those with a value.
+
+    Raises
+    ------
+    ExpressionError
+        If the expression cannot be evaluated over these inputs.
+    InvalidInputError
+        If an input has several columns, and none is declared.
+    """
+    parsed = parse(str(ctx.config["expression"]), params=params)
+    roles = list(parsed.names)
+    if UNIVERSE in ctx.inputs and UNIVERSE not in roles:
+        roles.append(UNIVERSE)
+    tables: dict[str, pl.DataFrame] = {}
+    for place, role in enumerate(roles):
+        source = ctx.input(role)
+        column = value_column(source, VALUE, "close")
+        tables[role] = source.frame().select(DATE, SYMBOL, pl.col(column).alias(role), KNOWN_AT)
+        ctx.progress(40 * (place + 1) / len(roles), f"{role} is read")
+    sessions = pl.concat([table[DATE] for table in tables.values()]).unique().sort()
+    grid = to_grid(tables, sessions)
+    computed = evaluate_expression(
+        parsed,
+        grid,
+        members=UNIVERSE if roles[-1:] == [UNIVERSE] and UNIVERSE not in parsed.names else None,
+        known_at={role: known_column(role) for role in roles},
+        value=VALUE,
+    )
+    ctx.progress(80, "computed")
+    rows = computed.with_columns(pl.col(VALUE).cast(pl.Float64))
+    if ctx.config.get("kind") == "dataset":
+        rows = rows.drop_nulls(VALUE)
+    else:
+        rows = rows.filter(grid.select(pl.any_horizontal(pl.col(role).is_not_null() for role in parsed.names)).to_series())
+    return rows.sort(DATE, SYMBOL)
