@@ -81,9 +81,7 @@ def test_drawdowns_of_33_years_are_those_of_empyrical_and_pandas() -> None:
     assert drawdown.max_drawdown(portfolio_returns()) == pytest.approx(-0.4840751122596194, rel=1e-10)
     assert drawdown.max_drawdown(index_returns()) == pytest.approx(-0.5677538894035712, rel=1e-10)
     values = pd.Series(np.concatenate([[1.0], index_returns() + 1])).cumprod()
-    assert drawdown.drawdowns(index_returns()) == pytest.approx(
-        (values / values.cummax() - 1)[1:].to_numpy(), abs=1e-10
-    )
+    assert drawdown.drawdowns(index_returns()) == pytest.approx(np.asarray(values / values.cummax() - 1)[1:], abs=1e-10)
 
 
 def test_the_longest_drawdown_of_the_index_began_in_march_2000_and_took_seven_years() -> None:

@@ -129,7 +129,7 @@ def test_numbers_that_cannot_be_are_refused() -> None:
 def test_effective_trials_take_the_mean_pairwise_correlation() -> None:
     prices = stock_prices()
     returns = prices[1:] / prices[:-1] - 1
-    correlations = np.corrcoef(returns.T)
+    correlations = np.atleast_2d(np.corrcoef(returns.T))
     rho = correlations[np.triu_indices(20, 1)].mean()
     assert significance.effective_trials(returns) == pytest.approx(rho + (1 - rho) * 20, rel=1e-12)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +38,7 @@ def of_returns(returns: npt.ArrayLike, **more: Any) -> dict[str, Any]:
 
 def test_the_metrics_of_33_years_of_real_returns() -> None:
     days = sessions()
-    figures = summarize(
+    figures: dict[str, Any] = summarize(
         portfolio_returns(),
         sessions_per_year=252,
         calendar_days=int((days[-1] - days[0]).astype(int)),
@@ -63,8 +66,10 @@ def test_the_metrics_of_33_years_of_real_returns() -> None:
 def test_no_finite_input_gives_nan_infinity_or_a_crash(returns: FloatArray, days: int, random: Any) -> None:
     other = returns.copy()
     random.shuffle(other)
-    for more in ({}, {"benchmark": other}, {"benchmark": returns, "risk_free": other}):
-        figures = summarize(returns, sessions_per_year=252, calendar_days=days, **more)
+    for benchmark, risk_free in ((None, None), (other, None), (returns, other)):
+        figures = summarize(
+            returns, sessions_per_year=252, calendar_days=days, benchmark=benchmark, risk_free=risk_free
+        )
         assert list(figures) == list(UNITS)
         assert all(math.isfinite(figure) for figure in figures.values() if isinstance(figure, float)), figures
         assert not any(isinstance(figure, np.generic) for figure in figures.values())
@@ -157,9 +162,10 @@ def test_what_was_held_and_traded_is_summarised() -> None:
         n_sessions=3,
     )
     book = Book(
-        targets=[[0.5, 0.5], [0.5, 0.5], [0.1, 0.5]],
-        drifted=[[0.0, 0.0], [0.5, 0.5], [0.6, 0.5]],
-        weights=[[0.5, 0.5], [0.55, 0.45], [0.1, 0.5]],
+        traded=[0.0, 0.0, 0.25],
+        gross_exposures=[1.0, 1.0, 0.6],
+        net_exposures=[1.0, 0.9, 0.2],
+        held_sessions=[3, 3],
         alive=[True, False],
         num_trades=4,
         episodes=episodes,
@@ -168,7 +174,7 @@ def test_what_was_held_and_traded_is_summarised() -> None:
     assert {name: figures[name] for name in list(UNITS)[list(UNITS).index("turnover") :]} == {
         "turnover": pytest.approx(252 * 0.25 / 3),
         "gross_exposure": pytest.approx((1 + 1 + 0.6) / 3),
-        "net_exposure": pytest.approx((1 + 1 + 0.6) / 3),
+        "net_exposure": pytest.approx((1 + 0.9 + 0.2) / 3),
         "num_trades": 4,
         "win_rate": 1.0,
         "profit_factor": None,
@@ -179,7 +185,37 @@ def test_what_was_held_and_traded_is_summarised() -> None:
     }
 
 
+def test_a_book_covers_the_sessions_of_the_returns() -> None:
+    nothing = find_episodes(session=[], symbol=[], quantity=[], price=[], cost=[], marks=[], n_sessions=2)
+    book = Book(
+        traded=[0.0, 0.0, 0.0],
+        gross_exposures=[0.0, 0.0],
+        net_exposures=[0.0, 0.0],
+        held_sessions=[],
+        alive=np.zeros(0, dtype=bool),
+        num_trades=0,
+        episodes=nothing,
+    )
+    with pytest.raises(InvalidInputError, match="traded fractions has 3 sessions where 2 are needed"):
+        of_returns([0.1, 0.2], book=book)
+    figures = of_returns([0.1, 0.2], book=replace(book, traded=[0.0, 0.0]))
+    names = list(UNITS)
+    assert {name: figures[name] for name in names[names.index("turnover") :] if figures[name] is not None} == {
+        "turnover": 0.0,
+        "gross_exposure": 0.0,
+        "net_exposure": 0.0,
+        "num_trades": 0,
+        "open_episodes": 0,
+    }
+
+
 @pytest.mark.parametrize("wrong", [{"benchmark": [0.1]}, {"risk_free": [0.1, math.nan]}])
 def test_series_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         of_returns([0.1, 0.2], **wrong)
+
+
+def test_the_reference_names_every_metric_with_its_unit_in_this_order() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE)
+    assert rows == list(UNITS.items())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,7 +182,9 @@ def test_turnover_is_one_way_and_leaves_out_the_first_purchase() -> None:
     drifted = [[0, 0], [0.6, 0.4], [0.5, 0.5], [0.5, 0.5]]
     targets = [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.0, 0.5]]
     assert holdings.traded_fractions(targets, drifted) == pytest.approx([0, 0.1, 0, 0.25])
-    assert holdings.turnover(targets, drifted, sessions_per_year=252) == pytest.approx(252 * 0.35 / 4)
+    traded = holdings.traded_fractions(targets, drifted)
+    assert holdings.turnover(traded, sessions_per_year=252) == pytest.approx(252 * 0.35 / 4)
+    assert math.isnan(holdings.turnover([], sessions_per_year=252))
 
 
 def test_a_book_that_was_held_before_the_first_session_made_no_first_purchase() -> None:
@@ -194,20 +195,30 @@ def test_cash_that_waits_makes_the_first_purchase_later() -> None:
     assert holdings.traded_fractions([[0.0], [1.0], [0.5]], [[0.0], [0.0], [1.0]]).tolist() == [0.0, 0.0, 0.25]
 
 
-def test_exposures_are_means_over_sessions() -> None:
+def test_exposures_are_sums_of_weights() -> None:
     weights = [[0.5, -0.3], [0.7, math.nan], [0.0, 0.0]]
-    assert holdings.gross_exposure(weights) == pytest.approx((0.8 + 0.7) / 3)
-    assert holdings.net_exposure(weights) == pytest.approx((0.2 + 0.7) / 3)
-    empty = np.zeros((0, 2))
-    assert math.isnan(holdings.gross_exposure(empty))
-    assert math.isnan(holdings.net_exposure(empty))
-    assert math.isnan(holdings.turnover(empty, empty, sessions_per_year=252))
+    assert holdings.gross_exposures(weights) == pytest.approx([0.8, 0.7, 0.0])
+    assert holdings.net_exposures(weights) == pytest.approx([0.2, 0.7, 0.0])
 
 
-def test_survivorship_counts_position_days_not_weights() -> None:
-    weights = [[0.9, 0.1], [1.0, math.nan], [0.0, -0.2]]
-    assert holdings.survivorship(weights, [True, False]) == 0.5
-    assert holdings.survivorship(weights, [True, True]) == 1.0
-    assert math.isnan(holdings.survivorship(np.zeros((3, 2)), [True, True]))
+def test_survivorship_counts_position_days() -> None:
+    assert holdings.survivorship([2, 2], [True, False]) == 0.5
+    assert holdings.survivorship([2, 5], [True, True]) == 1.0
+    assert math.isnan(holdings.survivorship([0, 0], [True, True]))
     with pytest.raises(InvalidInputError, match="alive"):
-        holdings.survivorship(weights, [True])
+        holdings.survivorship([2, 2], [True])
+
+
+def test_a_split_ends_no_episode_and_earns_nothing() -> None:
+    # Ten shares at 100, split two for one, twenty sold at 55.
+    episodes = find_episodes(
+        session=[0, 3],
+        symbol=[0, 0],
+        quantity=[10, -20],
+        price=[100, 55],
+        cost=[0, 0],
+        marks=[55],
+        n_sessions=4,
+        splits_since=[2, 1],
+    )
+    assert (episodes.profit.tolist(), episodes.notional.tolist(), episodes.is_open.tolist()) == ([100], [1000], [False])

@@ -1,1 +1,1 @@
-"""Numerics: pure functions on arrays, with no database, no files and no clock."""
+"""Pure numerics: arrays in, arrays out; no files, no clock, no ledger."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optaic.errors import InvalidInputError
-from optaic.quant.series import FloatArray, as_panel, check_sessions_per_year
+from optaic.quant.series import FloatArray, as_panel, as_series, check_sessions_per_year
 
 
 def traded_fractions(targets: npt.ArrayLike, drifted: npt.ArrayLike) -> FloatArray:
@@ -40,33 +40,32 @@ def traded_fractions(targets: npt.ArrayLike, drifted: npt.ArrayLike) -> FloatArr
     return traded
 
 
-def turnover(targets: npt.ArrayLike, drifted: npt.ArrayLike, *, sessions_per_year: float) -> float:
+def turnover(traded: npt.ArrayLike, *, sessions_per_year: float) -> float:
     """Compute A times the mean per session of 1/2 sum |w_target - w_drifted|: one-way, first purchase excluded.
 
     Parameters
     ----------
-    targets, drifted : array_like of shape (n_sessions, n_symbols)
-        Weights after and before each session's trade, as fractions of the value; equal where nothing was traded.
+    traded : array_like of shape (n_sessions,)
+        What `traded_fractions` gave, for each session of the returns: also those without a trade.
     sessions_per_year
         A.
 
     Returns
     -------
     float
-        Times the value per year: 1.0 is the whole portfolio replaced once a year. The mean is over all sessions, also
-        those without a trade. NaN without a session.
+        Times the value per year: 1.0 is the whole portfolio replaced once a year. NaN without a session.
 
     Examples
     --------
-    >>> round(turnover([[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]], sessions_per_year=252), 6)
-    126.0
+    >>> turnover([0.0, 0.4, 0.1, 0.0], sessions_per_year=252)
+    31.5
     """
-    traded = traded_fractions(targets, drifted)
-    return check_sessions_per_year(sessions_per_year) * float(np.mean(traded)) if len(traded) else math.nan
+    series = as_series(traded, "traded fractions")
+    return check_sessions_per_year(sessions_per_year) * float(np.mean(series)) if len(series) else math.nan
 
 
-def gross_exposure(weights: npt.ArrayLike) -> float:
-    """Compute the mean over sessions of sum |w|, at the close, after drift.
+def gross_exposures(weights: npt.ArrayLike) -> FloatArray:
+    """Compute sum |w| at each close, after drift; `gross_exposure` of a backtest is its mean over sessions.
 
     Parameters
     ----------
@@ -75,20 +74,20 @@ def gross_exposure(weights: npt.ArrayLike) -> float:
 
     Returns
     -------
-    float
-        A fraction of the value; NaN without a session.
+    ndarray of shape (n_sessions,), float64
+        Fractions of the value.
 
     Examples
     --------
-    >>> round(gross_exposure([[0.5, -0.5], [1.0, 0.0]]), 6)
-    1.0
+    >>> gross_exposures([[0.5, -0.5], [1.0, np.nan]]).tolist()
+    [1.0, 1.0]
     """
     gross: FloatArray = np.abs(np.nan_to_num(as_panel(weights, "weights"))).sum(axis=1)
-    return float(np.mean(gross)) if len(gross) else math.nan
+    return gross
 
 
-def net_exposure(weights: npt.ArrayLike) -> float:
-    """Compute the mean over sessions of sum w, at the close, after drift.
+def net_exposures(weights: npt.ArrayLike) -> FloatArray:
+    """Compute sum w at each close, after drift; `net_exposure` of a backtest is its mean over sessions.
 
     Parameters
     ----------
@@ -97,25 +96,25 @@ def net_exposure(weights: npt.ArrayLike) -> float:
 
     Returns
     -------
-    float
-        A fraction of the value; NaN without a session.
+    ndarray of shape (n_sessions,), float64
+        Fractions of the value.
 
     Examples
     --------
-    >>> round(net_exposure([[0.5, -0.5], [1.0, 0.0]]), 6)
-    0.5
+    >>> net_exposures([[0.5, -0.5], [1.0, np.nan]]).tolist()
+    [0.0, 1.0]
     """
     net: FloatArray = np.nan_to_num(as_panel(weights, "weights")).sum(axis=1)
-    return float(np.mean(net)) if len(net) else math.nan
+    return net
 
 
-def survivorship(weights: npt.ArrayLike, alive: npt.ArrayLike) -> float:
+def survivorship(held_sessions: npt.ArrayLike, alive: npt.ArrayLike) -> float:
     """Compute the share of position-days in names that are alive at the panel's end.
 
     Parameters
     ----------
-    weights : array_like of shape (n_sessions, n_symbols)
-        Weights at each close; what is neither 0 nor NaN is a position-day.
+    held_sessions : array_like of shape (n_symbols,)
+        In how many sessions each symbol was held at the close, whatever its weight.
     alive : array_like of shape (n_symbols,), bool
         Whether the symbol has a price at the end of the panel that it was chosen from.
 
@@ -131,16 +130,14 @@ def survivorship(weights: npt.ArrayLike, alive: npt.ArrayLike) -> float:
 
     Examples
     --------
-    >>> survivorship([[0.5, 0.5], [1.0, 0.0]], [True, False]) == 2 / 3
-    True
+    >>> survivorship([30, 10], [True, False])
+    0.75
     """
-    panel = as_panel(weights, "weights")
-    living = np.asarray(alive)
-    if living.dtype != np.bool_ or living.shape != (panel.shape[1],):
+    days, living = as_series(held_sessions, "held sessions"), np.asarray(alive)
+    if living.dtype != np.bool_ or living.shape != days.shape:
         raise InvalidInputError(
-            f"alive is {living.dtype} of shape {living.shape} where bool of {(panel.shape[1],)} is needed",
+            f"alive is {living.dtype} of shape {living.shape} where bool of {days.shape} is needed",
             next_step="give one truth value a symbol",
         )
-    days = ((panel != 0) & ~np.isnan(panel)).sum(axis=0)
-    held = int(days.sum())
-    return float(days[living].sum() / held) if held else math.nan
+    held = float(days.sum())
+    return float(days[living].sum()) / held if held > 0 else math.nan

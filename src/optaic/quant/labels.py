@@ -61,8 +61,8 @@ def forward_returns(
     Notes
     -----
     Names are never dropped for what happens after entry: an exit without a price is at the last price before it, and
-    past the end of a symbol's prices the delisting return is earned on top, once. So y depends on the future, as a label
-    must, but whether it exists depends on t + lag alone, and on the end of the panel.
+    past the end of a symbol's prices the delisting return is earned on top, once. So y depends on the future, as a
+    label must, but whether it exists depends on t + lag alone, and on the end of the panel.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def trailing_volatility(prices: npt.ArrayLike, *, window: int = VOLATILITY_WINDO
     if len(panel) <= window:
         return spreads
     returns = panel[1:] / panel[:-1] - 1.0
-    # Two passes over shifted rows: running sums would leave 1e-8 where a price stood still, and labels are divided by it.
+    # Two passes over shifted rows: running sums leave 1e-8 where a price stood still, and labels are divided by it.
     shifted = [returns[first : len(returns) - window + first + 1] for first in range(window)]
     mean = np.zeros_like(shifted[0])
     for part in shifted:

@@ -165,6 +165,11 @@ def excess(returns: npt.ArrayLike, risk_free: npt.ArrayLike | None) -> FloatArra
     -------
     ndarray of shape (n_sessions,), float64
         Fractions per session.
+
+    Examples
+    --------
+    >>> excess([0.02, 0.01], [0.005, 0.0]).round(6).tolist()
+    [0.015, 0.01]
     """
     series = as_series(returns, "returns")
     return series if risk_free is None else series - as_series(risk_free, "risk_free", length=len(series))
@@ -212,6 +217,11 @@ def session_sharpe_ratio(series: FloatArray) -> float:
     -------
     float
         Per session, not annualised; NaN where `deviation` is.
+
+    Examples
+    --------
+    >>> round(session_sharpe_ratio(np.array([0.01, 0.03])), 6)
+    1.414214
     """
     spread = deviation(series)
     return float(np.mean(series)) / spread if math.isfinite(spread) else math.nan

@@ -29,8 +29,8 @@ def assign_quantiles(
     Returns
     -------
     ndarray of shape (n_sessions, n_symbols), int64
-        1 for the lowest to Q for the highest: ceil(Q x average rank / count), so that equal signals share a quantile and
-        one may be empty. 0 for who has no signal or is no member, and on sessions with fewer than Q names.
+        1 for the lowest to Q for the highest: ceil(Q x average rank / count), so that equal signals share a quantile
+        and one may be empty. 0 for who has no signal or is no member, and on sessions with fewer than Q names.
 
     Raises
     ------

@@ -65,10 +65,13 @@ class Book:
 
     Attributes
     ----------
-    targets, drifted : array_like of shape (n_sessions, n_symbols)
-        Weights after and before each session's trade, as fractions of the value; equal where nothing was traded.
-    weights : array_like of shape (n_sessions, n_symbols)
-        Weights at each close, after drift.
+    traded : array_like of shape (n_sessions,)
+        What was traded in each session of the returns: 1/2 sum |w_target - w_drifted|, a fraction of the value; 0
+        without a trade and for the first purchase. See `holdings.traded_fractions`.
+    gross_exposures, net_exposures : array_like of shape (n_sessions,)
+        Sums of absolute and of signed weights at each close of the returns, after drift.
+    held_sessions : array_like of shape (n_symbols,)
+        In how many sessions each symbol was held at the close.
     alive : array_like of shape (n_symbols,), bool
         Whether the symbol has a price at the end of the panel.
     num_trades
@@ -77,9 +80,10 @@ class Book:
         What `trades.find_episodes` made of the fills.
     """
 
-    targets: npt.ArrayLike
-    drifted: npt.ArrayLike
-    weights: npt.ArrayLike
+    traded: npt.ArrayLike
+    gross_exposures: npt.ArrayLike
+    net_exposures: npt.ArrayLike
+    held_sessions: npt.ArrayLike
     alive: npt.ArrayLike
     num_trades: int
     episodes: Episodes
@@ -119,7 +123,8 @@ def summarize(
     Raises
     ------
     InvalidInputError
-        If a series has another length than the returns or a value that is not finite, or A is not positive.
+        If a series (of the book too) has another length than the returns or a value that is not finite, or A is not
+        positive.
 
     Notes
     -----
@@ -157,7 +162,7 @@ def summarize(
             "sessions_per_year": sessions_per_year,
             **_own_figures(series, sessions_per_year, calendar_days, cash),
             **_relative_figures(series, sessions_per_year, theirs, cash),
-            **_book_figures(sessions_per_year, book),
+            **_book_figures(len(series), sessions_per_year, book),
         }
     return {name: _clean(figures[name]) for name in UNITS}
 
@@ -235,16 +240,19 @@ _OF_EPISODES: Mapping[str, Callable[[Episodes], float]] = MappingProxyType(
 )
 
 
-def _book_figures(sessions_per_year: float, book: Book | None) -> dict[str, Figure]:
+def _book_figures(n_sessions: int, sessions_per_year: float, book: Book | None) -> dict[str, Figure]:
     if book is None:
         names = list(UNITS)
         return dict.fromkeys(names[names.index("turnover") :])
+    traded = as_series(book.traded, "traded fractions", length=n_sessions)
+    gross = as_series(book.gross_exposures, "gross exposures", length=n_sessions)
+    net = as_series(book.net_exposures, "net exposures", length=n_sessions)
     return {
-        "turnover": holdings.turnover(book.targets, book.drifted, sessions_per_year=sessions_per_year),
-        "gross_exposure": holdings.gross_exposure(book.weights),
-        "net_exposure": holdings.net_exposure(book.weights),
+        "turnover": holdings.turnover(traded, sessions_per_year=sessions_per_year),
+        "gross_exposure": float(np.mean(gross)) if n_sessions else None,
+        "net_exposure": float(np.mean(net)) if n_sessions else None,
         "num_trades": book.num_trades,
         **{name: compute(book.episodes) for name, compute in _OF_EPISODES.items()},
         "open_episodes": int(book.episodes.is_open.sum()),
-        "survivorship": holdings.survivorship(book.weights, book.alive),
+        "survivorship": holdings.survivorship(book.held_sessions, book.alive),
     }

@@ -63,6 +63,7 @@ def find_episodes(
     marks: npt.ArrayLike,
     n_sessions: int,
     income: npt.ArrayLike | None = None,
+    splits_since: npt.ArrayLike | None = None,
 ) -> Episodes:
     """Gather fills into episodes.
 
@@ -88,6 +89,9 @@ def find_episodes(
     income : array_like of shape (n_fills,), optional
         Dividends less borrow fees, in currency, that the position before the fill was paid. A payment without a trade
         is a row of quantity 0.
+    splits_since : array_like of shape (n_fills,), optional
+        Shares at the end for each share at the fill: the product of the splits after it, 1 without one. Quantities and
+        prices are those of the fill's own time, marks those of the end.
 
     Returns
     -------
@@ -112,7 +116,13 @@ def find_episodes(
     >>> episodes.profit.tolist(), episodes.notional.tolist(), episodes.is_open.tolist()
     ([26.0, -6.0], [210.0, 120.0], [False, True])
     """
-    fills = _read_fills(session=session, symbol=symbol, quantity=quantity, price=price, cost=cost, income=income)
+    fills = _read_fills(
+        sessions=np.asarray(session, dtype=np.int64),
+        symbols=np.asarray(symbol, dtype=np.int64),
+        amounts=[np.asarray(values, dtype=np.float64) for values in (quantity, price, cost)],
+        income=income,
+        splits_since=splits_since,
+    )
     opens = (fills.before == 0) & (fills.after != 0)
     held = (fills.before != 0) | (fills.after != 0)  # the rest are payments, or fills of nothing, while flat
     number = (np.cumsum(opens) - 1)[held]
@@ -159,27 +169,29 @@ class _Fills:
 
 def _read_fills(
     *,
-    session: npt.ArrayLike,
-    symbol: npt.ArrayLike,
-    quantity: npt.ArrayLike,
-    price: npt.ArrayLike,
-    cost: npt.ArrayLike,
+    sessions: IntArray,
+    symbols: IntArray,
+    amounts: list[FloatArray],
     income: npt.ArrayLike | None,
+    splits_since: npt.ArrayLike | None,
 ) -> _Fills:
-    sessions, symbols = np.asarray(session, dtype=np.int64), np.asarray(symbol, dtype=np.int64)
-    paid = np.zeros(len(sessions)) if income is None else income
-    amounts = [np.asarray(values, dtype=np.float64) for values in (quantity, price, cost, paid)]
+    paid = np.zeros(len(sessions)) if income is None else np.asarray(income, dtype=np.float64)
+    splits = np.ones(len(sessions)) if splits_since is None else np.asarray(splits_since, dtype=np.float64)
+    amounts = [*amounts, paid, splits]
     if any(array.shape != (len(sessions),) for array in (sessions, symbols, *amounts)):
         raise InvalidInputError("the arrays of fills differ in length", next_step="give one element a fill in each")
     if not all(np.isfinite(array).all() for array in amounts):
         raise InvalidInputError("a fill has a value that is not finite", next_step="leave out what was not filled")
+    if not (splits > 0).all():
+        raise InvalidInputError("a split ratio is not above 0", next_step="give 1 where there was no split")
+    quantity, price, cost = amounts[0] * splits, amounts[1] / splits, amounts[2]
     order = np.lexsort((sessions, symbols))  # stable: fills of one session keep their order
-    before, after = _positions(symbols[order], amounts[0][order])
+    before, after = _positions(symbols[order], quantity[order])
     turns = before * after < 0
     row = np.repeat(np.arange(len(order)), np.where(turns, 2, 1))
     is_second = np.diff(row, prepend=-1) == 0
     closes, reopens = turns[row] & ~is_second, turns[row] & is_second
-    quantities, prices, costs, incomes = (array[order][row] for array in amounts)
+    quantities, prices, costs, incomes = (array[order][row] for array in (quantity, price, cost, paid))
     parts = np.where(closes, -before[row], np.where(reopens, after[row], quantities))
     share = np.divide(parts, quantities, out=np.ones(len(row)), where=turns[row])
     return _Fills(
@@ -218,6 +230,12 @@ def win_rate(episodes: Episodes) -> float:
     -------
     float
         A fraction; NaN without a closed episode.
+
+    Examples
+    --------
+    >>> two = {"session": [0, 0, 2, 2], "symbol": [0, 1, 0, 1], "quantity": [1, 1, -1, -1], "price": [10, 10, 14, 8]}
+    >>> win_rate(find_episodes(**two, cost=np.zeros(4), marks=[0, 0], n_sessions=3))
+    0.5
     """
     profit = episodes.profit[~episodes.is_open]
     return float(np.mean(profit > 0)) if len(profit) else math.nan
@@ -235,6 +253,12 @@ def profit_factor(episodes: Episodes) -> float:
     -------
     float
         Currency per currency; NaN where nothing was lost.
+
+    Examples
+    --------
+    >>> two = {"session": [0, 0, 2, 2], "symbol": [0, 1, 0, 1], "quantity": [1, 1, -1, -1], "price": [10, 10, 14, 8]}
+    >>> profit_factor(find_episodes(**two, cost=np.zeros(4), marks=[0, 0], n_sessions=3))
+    2.0
     """
     profit = episodes.profit[~episodes.is_open]
     lost = -float(profit[profit < 0].sum())
@@ -257,6 +281,12 @@ def avg_trade_return(episodes: Episodes) -> float:
     Notes
     -----
     As vectorbt's positions: profit / (entry size x average entry price).
+
+    Examples
+    --------
+    >>> two = {"session": [0, 0, 2, 2], "symbol": [0, 1, 0, 1], "quantity": [1, 1, -1, -1], "price": [10, 10, 14, 8]}
+    >>> round(avg_trade_return(find_episodes(**two, cost=np.zeros(4), marks=[0, 0], n_sessions=3)), 6)
+    0.1
     """
     returns = episodes.returns[~episodes.is_open]
     returns = returns[~np.isnan(returns)]
@@ -275,6 +305,12 @@ def avg_holding_period(episodes: Episodes) -> float:
     -------
     float
         Sessions; 0 for what was closed in the session that opened it. NaN without a closed episode.
+
+    Examples
+    --------
+    >>> two = {"session": [0, 0, 2, 4], "symbol": [0, 1, 0, 1], "quantity": [1, 1, -1, -1], "price": [10, 10, 14, 8]}
+    >>> avg_holding_period(find_episodes(**two, cost=np.zeros(4), marks=[0, 0], n_sessions=5))
+    3.0
     """
     held = (episodes.closed - episodes.opened)[~episodes.is_open]
     return float(np.mean(held)) if len(held) else math.nan
