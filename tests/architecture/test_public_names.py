@@ -18,6 +18,7 @@ PROMISED = {
     "DigestMismatchError",
     "DuplicateKeysError",
     "EngineError",
+    "ExpressionError",
     "FlowError",
     "IdempotencyMismatchError",
     "IllegalTransitionError",

@@ -1,0 +1,1 @@
+"""Numbers of quantitative research as pure functions: no ledger, no files, no clock."""
