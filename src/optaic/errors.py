@@ -4,7 +4,8 @@
 
     OptaicError                       what happened, and `next_step`: what to do about it
     ├── InvalidInputError             the request, a parameter or a config is wrong; nothing was written
-    │   └── ProjectFileError          ... in the project file, with line and column
+    │   ├── ProjectFileError          ... in the project file, with line and column
+    │   └── ExpressionError           ... in an expression, with a caret under the place
     ├── NotFoundError                 no such run, instance, flow, version or artifact
     ├── ConflictError                 the request does not fit what the ledger holds now
     │   ├── IllegalTransitionError    the run's status does not allow this change
@@ -81,6 +82,35 @@ class ProjectFileError(InvalidInputError):
         self.path = path
         self.line = line
         self.column = column
+
+
+class ExpressionError(InvalidInputError):
+    """An expression is wrong; below the message stands its line, with carets under the place.
+
+    `problem` is the sentence alone; `start` and `end` are offsets into `expression`, as of a slice.
+    """
+
+    code = "invalid_expression"
+
+    def __init__(
+        self, expression: str, problem: str, *, start: int, end: int | None = None, next_step: str | None = None
+    ) -> None:
+        end = max(start + 1 if end is None else end, start + 1)
+        first = expression.rfind("\n", 0, start) + 1
+        last = expression.find("\n", start)
+        last = len(expression) if last < 0 else last
+        # Of a long line, what is near the place.
+        left, right = max(first, start - 60), min(last, max(end, start + 60))
+        right = min(right, left + 160)
+        shown = "".join(mark if mark.isprintable() else " " for mark in expression[left:right])
+        before, after = "..." if left > first else "", "..." if right < last else ""
+        carets = "^" * max(1, min(end, right) - start)
+        place = " " * (len(before) + start - left) + carets
+        super().__init__(f"{problem}\n    {before}{shown}{after}\n    {place}", next_step=next_step)
+        self.expression = expression
+        self.problem = problem
+        self.start = start
+        self.end = end
 
 
 class NotFoundError(OptaicError):

@@ -19,6 +19,7 @@ PROMISED = {
     "DigestMismatchError",
     "DuplicateKeysError",
     "EngineError",
+    "ExpressionError",
     "FlowError",
     "IdempotencyMismatchError",
     "IllegalTransitionError",
