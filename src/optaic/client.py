@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from optaic import bootstrap, view
+from optaic.declarations import Declarations
 from optaic.domain.run import Run
-from optaic.errors import InvalidInputError
 from optaic.handle import RunHandle
 from optaic.ledger import runs
 from optaic.ledger.search import Search, search
@@ -20,15 +20,14 @@ from optaic.lifecycle.rescue import rescue
 from optaic.lifecycle.retry import retry
 from optaic.lifecycle.submit import Submission, submit, submitted_before
 from optaic.questions import Questions
-from optaic.settings import PROJECT_FILE, Settings
+from optaic.settings import Settings
 
 if TYPE_CHECKING:
-    from optaic.lifecycle.apply import Changes
     from optaic.planning import PlanHandle
     from optaic.tracking import Tracked
 
 
-class Ledger(Questions):
+class Ledger(Questions, Declarations):
     """The ledger of a project. Make it with `optaic.connect()`; close it, or use it in a `with` block."""
 
     def __init__(self, runtime: bootstrap.Runtime) -> None:
@@ -48,40 +47,6 @@ class Ledger(Questions):
     def close(self) -> None:
         """Close its connections; runs that other processes execute go on."""
         self.runtime.close()
-
-    def apply(self, *, prune: bool = False, dry_run: bool = False, path: Path | None = None) -> Changes:
-        """Declare what the project file says.
-
-        Parameters
-        ----------
-        prune, dry_run
-            Archive instances of this project that the file no longer has; change nothing, only say what would change.
-        path
-            The project file.
-
-        Returns
-        -------
-        Changes
-            What was, or would be, created, updated and archived.
-
-        Raises
-        ------
-        InvalidInputError
-            If the file or a definition is wrong; nothing was written.
-        ConflictError
-            If another project owns an instance of the same name.
-        """
-        from optaic.lifecycle.apply import apply
-        from optaic.project import read_project
-
-        path = path or self.settings.project_root / PROJECT_FILE
-        if path.absolute().parent != self.settings.project_root:
-            raise InvalidInputError(
-                f"{path} is not in {self.settings.project_root}, whose ledger this is",
-                next_step="open the ledger of the file's own folder",
-            )
-        store = None if dry_run else self.runtime.store
-        return apply(self.runtime.database, store, read_project(path), prune=prune, dry_run=dry_run)
 
     def submit(
         self,

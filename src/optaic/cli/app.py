@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("optaic.cli.execute", "Ask a run to stop."),
     "retry": ("optaic.cli.execute", "Repeat a run that has ended."),
     "export": ("optaic.cli.export", "Write a run and its files into a folder."),
+    "functions": ("optaic.cli.experiment", "What expressions can call."),
+    "promote": ("optaic.cli.experiment", "Make a dataset of what an experiment computes."),
     "schedule": ("optaic.cli.schedule", "What runs by itself: list, pause, resume."),
     "worker": ("optaic.cli.worker", "Execute what others submit."),
     "gc": ("optaic.cli.upkeep", "Remove files that no run refers to."),

@@ -15,7 +15,7 @@ import ast
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -37,13 +37,15 @@ _MAPPINGS = frozenset({"dict", "Dict", "Mapping", "MutableMapping"})
 _MAX_SHOWN = 80
 
 
-def schema_of(function: ast.FunctionDef) -> dict[str, Any]:
+def schema_of(function: ast.FunctionDef, *, given: Collection[str] = (START,)) -> dict[str, Any]:
     """Read the parameter schema from a function's source; nothing is executed.
 
     Parameters
     ----------
     function
         The definition: the context first, then perhaps `start`, then its parameters.
+    given
+        Parameters that the flow itself passes, and users do not set.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def schema_of(function: ast.FunctionDef) -> dict[str, Any]:
             )
     named = rest[max(len(arguments.posonlyargs) - 1, 0) :]
     pairs = [*named, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-    params = {arg.arg: _entry(arg.annotation, default) for arg, default in pairs if arg.arg != START}
+    params = {arg.arg: _entry(arg.annotation, default) for arg, default in pairs if arg.arg not in given}
     return {"params": params, "open": arguments.kwarg is not None}
 
 

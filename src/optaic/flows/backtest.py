@@ -10,8 +10,8 @@ from typing import Any
 from optaic.backtesting import Backtest
 from optaic.domain.artifact import Artifact
 from optaic.errors import InvalidOutputError, NoOutputError
+from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
-from optaic.flows.refresh import call_source
 from optaic.flows.task import Output, Result, Task
 from optaic.flows.tearsheet import write_report
 from optaic.storage.objects import ObjectStore
@@ -42,8 +42,8 @@ def backtest(
     Returns
     -------
     Result
-        The artifacts `equity_curve, returns, weights, trades, positions, drawdowns` (Parquet) and `report.html`, and the
-        metrics of a BacktestRun.
+        The artifacts `equity_curve, returns, weights, trades, positions, drawdowns` (Parquet) and `report.html`, and
+        the metrics of a BacktestRun.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def backtest(
     InvalidOutputError
         If it returned something else than a backtest.
     """
-    done: object = call_source(definition, context, start=None, params=task.params)
+    done: object = call_definition(definition, context, params=task.params)
     if done is None:
         raise NoOutputError(f"the simulator of {task.instance} returned None", next_step="return optaic.backtest(...)")
     if not isinstance(done, Backtest):

@@ -6,13 +6,13 @@ import ast
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from optaic.domain.fingerprint import digest_of
-from optaic.domain.parameters import OPEN_SCHEMA, schema_of
+from optaic.domain.parameters import OPEN_SCHEMA, START, schema_of
 from optaic.domain.suggestion import did_you_mean
 from optaic.domain.usage import with_used_params
 from optaic.errors import CodeChangedError, InvalidInputError, NotFoundError, SecretMissingError
@@ -134,8 +134,15 @@ def code_digest(location: CodeLocation) -> str:
     )
 
 
-def params_schema(location: CodeLocation) -> dict[str, Any]:
+def params_schema(location: CodeLocation, *, given: Collection[str] = (START,)) -> dict[str, Any]:
     """Read the parameter schema of a definition from its source; nothing is executed.
+
+    Parameters
+    ----------
+    location
+        Where it is.
+    given
+        Parameters that the flow itself passes, and users do not set.
 
     Returns
     -------
@@ -149,7 +156,11 @@ def params_schema(location: CodeLocation) -> dict[str, Any]:
         If the function takes no context, or its module cannot be parsed.
     """
     found = _trail(location)[1] if location.module.is_source else None
-    return with_used_params(schema_of(found), found) if isinstance(found, ast.FunctionDef) else dict(OPEN_SCHEMA)
+    return (
+        with_used_params(schema_of(found, given=given), found)
+        if isinstance(found, ast.FunctionDef)
+        else dict(OPEN_SCHEMA)
+    )
 
 
 def load_definition(code_ref: str, root: Path) -> Callable[..., Any]:

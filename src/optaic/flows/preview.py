@@ -11,9 +11,9 @@ import polars as pl
 
 from optaic.domain.metric.experiment import PREVIEW_HORIZONS, PREVIEW_QUANTILES
 from optaic.errors import NoOutputError
+from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
 from optaic.flows.grid import moments, take_signal, to_grid, value_column
-from optaic.flows.refresh import call_source
 from optaic.flows.task import Output, Result, Task
 from optaic.storage.objects import ObjectStore
 
@@ -56,7 +56,7 @@ def preview(
     InvalidOutputError
         If it returned what is no signal.
     """
-    table = call_source(definition, context, start=None, params=task.params)
+    table = call_definition(definition, context, params=task.params)
     if table is None:
         raise NoOutputError(f"the definition of {task.instance} returned None", next_step="return a table from it")
     frame, column = take_signal(table, instance=task.instance)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import json
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from optaic.domain.known import FromColumn, KnownRule, parse_known
 from optaic.domain.status import Standing
 from optaic.domain.version import DELETED, KNOWN_AT, Column, DatasetVersion, Segment, SegmentRole
 from optaic.errors import InvalidInputError, InvalidOutputError, SchemaChangedError
+from optaic.flows.call import call_definition
 from optaic.flows.compare import Difference, compare, compare_first
 from optaic.flows.context import RunContext
 from optaic.flows.fetched import Fetched, take
@@ -32,8 +32,6 @@ DEFAULT_KEY = ("date", "symbol")
 
 RECOMPUTED_TOLERANCE = 1e-12
 """A recomputed value of an expression within this of the stored one, relative, keeps the stored one."""
-
-_EMPTY_KIND = inspect.Parameter.empty
 
 
 def refresh(task: Task, definition: Callable[..., Any], context: RunContext, store: ObjectStore) -> Result:
@@ -86,7 +84,7 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
         )
     is_full = _is_full(task, definition)
     start = None if is_full or current is None else current.last_data_date
-    table = call_source(definition, context, start=start, params=task.params)
+    table = call_definition(definition, context, params=task.params, given={"start": start})
     is_all = is_full or current is None
     fetched = take(table, instance=task.instance, keys=keys, rule=rule, current=current, is_full=is_all)
     del table
@@ -113,43 +111,6 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
         "bytes_processed": fetched.frame.estimated_size(),
     }
     return Result(metrics=metrics, artifacts=artifacts, dataset=change)
-
-
-def call_source(
-    definition: Callable[..., Any], context: RunContext, *, start: dt.date | None, params: Mapping[str, Any]
-) -> object:
-    """Call a source with as much as its signature takes.
-
-    Parameters
-    ----------
-    definition
-        A callable whose first parameter is the context.
-    context
-        Passed first.
-    start
-        Passed if there is a parameter `start`: the first event date to fetch, or None for all.
-    params
-        By name; passed to parameters of these names. Texts become dates or instants where the annotation says so.
-
-    Returns
-    -------
-    object
-        What it returned.
-
-    Raises
-    ------
-    InvalidInputError
-        If a param is no date or instant, and the signature says it is one.
-    """
-    accepted = dict(list(inspect.signature(definition).parameters.items())[1:])
-    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values())
-    given: dict[str, Any] = {"start": start} if "start" in accepted else {}
-    for name, value in params.items():
-        parameter = accepted.get(name)
-        if name in given or (parameter is None and not takes_any):
-            continue
-        given[name] = _converted(name, value, _EMPTY_KIND if parameter is None else parameter.annotation)
-    return definition(context, **given)
 
 
 def write_changes(difference: Difference, task: Task, store: ObjectStore, keys: tuple[str, ...]) -> tuple[Segment, ...]:
@@ -183,9 +144,7 @@ def _difference(fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStor
         with reading("the current version"):
             history = stored.collect()
         tolerance = RECOMPUTED_TOLERANCE if "expression" in task.config else 0.0
-        return compare_vintages(
-            fetched, history, started_at=task.started_at, is_full=is_full, tolerance=tolerance
-        )
+        return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full, tolerance=tolerance)
     assert current is not None  # noqa: S101 - the first refresh has returned above
     with reading("the current version"):
         state = scan_state(store, current, dates=dates).collect()
@@ -274,22 +233,3 @@ def _is_full(task: Task, definition: Callable[..., Any]) -> bool:
     if mode not in ("full", "incremental"):
         raise InvalidInputError(f"mode {mode!r} is unknown", next_step="use full or incremental")
     return mode == "full"
-
-
-def _converted(name: str, value: object, annotation: object) -> object:
-    """Make a date or an instant of a text whose parameter is annotated as one; JSON has neither."""
-    if not isinstance(value, str):
-        return value
-    # Annotations may be texts, and may name what only a type checker imports, so they are read and not resolved.
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    words = set(re.findall(r"\w+", text.replace("datetime.date", "date")))
-    kind = dt.datetime if "datetime" in words else dt.date if "date" in words else None
-    if kind is None or "str" in words:
-        return value
-    try:
-        return kind.fromisoformat(value)
-    except ValueError:
-        raise InvalidInputError(
-            f"parameter {name!r} is {value!r}, which is no {kind.__name__}",
-            next_step="write 2024-01-31" if kind is dt.date else "write 2024-01-31T21:00:00Z",
-        ) from None

@@ -116,9 +116,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[Figure]:
         if isinstance(value, bool):
             value = "yes" if value else "no"
         error = metrics["sharpe_ratio_standard_error"] if name == "sharpe_ratio" else None
-        found.append(
-            Figure(name=name, unit=_UNITS.get(unit, unit), value=value, standard_error=error, group=group)
-        )
+        found.append(Figure(name=name, unit=_UNITS.get(unit, unit), value=value, standard_error=error, group=group))
     return found
 
 

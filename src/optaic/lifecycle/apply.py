@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import target_name
+from optaic.domain.kind import InstanceKind, target_name
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
-from optaic.domain.parameters import check_params
+from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
 from optaic.flows.source import SourceSnapshot, source_snapshot
@@ -137,7 +137,7 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         raise project.error(spec, f"{spec.name} has no definition", next_step="give it one: package.module:function")
     try:
         location = locate(spec.definition, project.root)
-        schema = params_schema(location)
+        schema = params_schema(location, given=(START,) if spec.kind is InstanceKind.DATASET else ())
     except (InvalidInputError, NotFoundError) as error:
         raise project.error(spec, error.message, next_step=error.next_step, place=("definition",)) from error
     try:

@@ -69,5 +69,7 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     if ctx.config.get("kind") == "dataset":
         rows = rows.drop_nulls(VALUE)
     else:
-        rows = rows.filter(grid.select(pl.any_horizontal(pl.col(role).is_not_null() for role in parsed.names)).to_series())
+        rows = rows.filter(
+            grid.select(pl.any_horizontal(pl.col(role).is_not_null() for role in parsed.names)).to_series()
+        )
     return rows.sort(DATE, SYMBOL)

@@ -36,7 +36,7 @@ def simulate(
     *,
     start: dt.date | None = None,
     end: dt.date | None = None,
-    rebalance: str | int = "monthly",
+    rebalance: Literal["daily", "weekly", "monthly"] | int = "monthly",
     rebalance_offset: int = 0,
     top: float = 0.2,
     long_short: bool = False,
@@ -82,7 +82,8 @@ def simulate(
     adjusted
         Whether the prices are adjusted for splits and dividends.
     view
-        `replay`: a decision sees what was known before the next session opened. `latest`: what the pinned versions hold.
+        `replay`: a decision sees what was known before the next session opened. `latest`: what the pinned versions
+        hold now.
     calendar
         Whose sessions the next open is one of.
     sessions_per_year
@@ -169,9 +170,7 @@ _SEEN = "seen"
 _PRICE_COLUMNS = ("close", "open", "dividend", "split")
 
 
-def _seen(
-    source: Input, dates: pl.Series, *, view: str, calendar: str, allow_in_sample: bool
-) -> pl.DataFrame:
+def _seen(source: Input, dates: pl.Series, *, view: str, calendar: str, allow_in_sample: bool) -> pl.DataFrame:
     """Read what was seen of an input when it was decided on: date, symbol, seen (Float64)."""
     column = value_column(source, "value", "prediction", "signal", "weight")
     is_fitted = LABEL_END in source.all_columns

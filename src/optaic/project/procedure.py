@@ -8,6 +8,7 @@ from typing import Any
 
 from optaic.domain.kind import InstanceKind
 from optaic.domain.version import KNOWN_AT
+from optaic.errors import InvalidInputError
 from optaic.project.document import Document, Entry
 from optaic.project.spec import InputSpec
 
@@ -28,6 +29,7 @@ def read_procedure(
     what: str,
     *,
     inputs: Sequence[InputSpec],
+    params: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Read what an instance executes.
 
@@ -41,8 +43,8 @@ def read_procedure(
         What is declared of it.
     instance, what
         Where it stands, and what messages call it.
-    inputs
-        What it declares to read.
+    inputs, params
+        What it declares to read, and to compute with.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def read_procedure(
         _check_backtest(document, fields, instance, what, inputs)
         return {"definition": SIMULATOR}
     if "expression" in fields:
-        return _expression(document, kind, fields)
+        return _expression(document, kind, fields, inputs, params)
     return {"definition": _definition(document, fields.get("definition"), instance, what)}
 
 
@@ -73,7 +75,13 @@ def _definition(document: Document, entry: Entry | None, instance: Entry, what: 
     return value
 
 
-def _expression(document: Document, kind: InstanceKind, fields: Mapping[str, Entry]) -> dict[str, Any]:
+def _expression(
+    document: Document,
+    kind: InstanceKind,
+    fields: Mapping[str, Entry],
+    inputs: Sequence[InputSpec],
+    params: Mapping[str, Any],
+) -> dict[str, Any]:
     entry = fields["expression"]
     text = document.text(entry, "expression")
     for field, reason in (
@@ -83,10 +91,23 @@ def _expression(document: Document, kind: InstanceKind, fields: Mapping[str, Ent
     ):
         if field in fields:
             document.report(fields[field].key, f"`{field}:` beside `expression:`: {reason}", f"take {field} out")
+    if text is not None:
+        _check_expression(document, entry, text, inputs, params)
     found: dict[str, Any] = {"definition": EXPRESSION, "expression": text}
     if kind is InstanceKind.DATASET:
         found["known_at"] = {"column": KNOWN_AT}
     return found
+
+
+def _check_expression(
+    document: Document, entry: Entry, text: str, inputs: Sequence[InputSpec], params: Mapping[str, Any]
+) -> None:
+    from optaic.quant.expression import Kind, parse  # numerics are loaded only where there is an expression
+
+    try:
+        parse(text, params=params, names={item.role: Kind.ANY for item in inputs})
+    except InvalidInputError as error:
+        document.report(entry.value, error.message, error.next_step)
 
 
 def _check_backtest(

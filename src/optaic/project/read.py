@@ -107,7 +107,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         **declared,
         "inputs": {item.role: _input_config(item) for item in inputs},
     }
-    procedure = read_procedure(document, kind, fields, entry, what, inputs=inputs)
+    procedure = read_procedure(document, kind, fields, entry, what, inputs=inputs, params=config["params"])
     config |= procedure
     if kind is InstanceKind.DATASET:
         config["key"] = list(read_key(document, fields.get("key")))

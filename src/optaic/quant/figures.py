@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optaic.quant.panel import Floats, Integers, cash_returns, year_fractions
 from optaic.quant.simulation import Simulation
@@ -121,7 +122,7 @@ def _growth(simulation: Simulation) -> Floats | None:
     return later
 
 
-def _factor(growth: Floats | None, session: Integers, symbol: Integers) -> Floats:
+def _factor(growth: Floats | None, session: Integers, symbol: NDArray[np.int32]) -> Floats:
     return np.ones(len(session)) if growth is None else growth[session, symbol]
 
 
