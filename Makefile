@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEER := .venv-mlflow
+PEERS := .venv-peers
 
 # The first of these that is Python 3.11 or newer makes the environment; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
@@ -55,8 +56,9 @@ format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# Needed by tracked.py alone: other benchmarks do not wait for it.
+# Environments of peers are needed by one script each: other benchmarks do not wait for them.
 bench: $(READY) $(if $(BENCH),$(if $(findstring tracked,$(BENCH)),$(PEER)/.ready),$(PEER)/.ready)
+bench: $(if $(BENCH),$(if $(findstring simulate,$(BENCH)),$(PEERS)/.ready),$(PEERS)/.ready)
 bench: ## benchmarks, side by side with others; one script: make bench BENCH=benchmarks/claim.py
 	@for script in $(or $(BENCH),benchmarks/[a-z]*.py); do echo "== $$script"; $(BIN)/python "$$script"; done
 
@@ -64,6 +66,12 @@ $(PEER)/.ready: benchmarks/mlflow.lock
 	@echo "installing the peer of benchmarks/tracked.py into $(PEER) (once; some minutes on a slow line)"
 	@"$(PYTHON)" -m venv --clear $(PEER)
 	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/mlflow.lock
+	@touch $@
+
+$(PEERS)/.ready: benchmarks/peers.lock
+	@echo "installing the peers of benchmarks/simulate.py into $(PEERS) (once; some minutes on a slow line)"
+	@"$(PYTHON)" -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/peers.lock
 	@touch $@
 
 lock: ## resolve the versions anew: hashes, and no address of any index   (UPGRADE=--upgrade takes the newest)
@@ -74,8 +82,11 @@ lock: ## resolve the versions anew: hashes, and no address of any index   (UPGRA
 	@.venv-lock/bin/uv pip compile benchmarks/mlflow.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --quiet $(UPGRADE) --output-file benchmarks/mlflow.lock
+	@.venv-lock/bin/uv pip compile benchmarks/peers.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --quiet $(UPGRADE) --output-file benchmarks/peers.lock
 	@echo "requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove the environment and everything that tools left behind
-	@rm -rf $(VENV) $(PEER) .venv-lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(PEER) $(PEERS) .venv-lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -path './.*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -230,13 +230,14 @@ def _as_series(column: Any) -> pl.Series:
 
 def _spread_wide(table: pl.DataFrame, name: str) -> Wide:
     table = table.sort("date")
-    _check_keys(table, _days(table["date"]), name)
+    days = _days(table["date"])
+    _check_keys(table, days - days.min(initial=0), name)
     symbols = sorted(column for column in table.columns if column != "date")
     _check_numbers(table, symbols, name)
     values = (
         table.select(pl.col(symbols).cast(pl.Float64)).to_numpy(order="c") if symbols else np.zeros((len(table), 0))
     )
-    return Wide(dates=_days(table["date"]).astype("datetime64[D]"), symbols=symbols, values=values)
+    return Wide(dates=days.astype("datetime64[D]"), symbols=symbols, values=values)
 
 
 def _days(dates: pl.Series) -> Integers:
@@ -244,7 +245,8 @@ def _days(dates: pl.Series) -> Integers:
 
 
 def _check_numbers(table: pl.DataFrame, columns: list[str], name: str) -> None:
-    wrong = [f"{column} ({table.schema[column]})" for column in columns if not _is_number(table.schema[column])]
+    schema = table.schema  # made anew at each call, which for thousands of columns takes time
+    wrong = [f"{column} ({schema[column]})" for column in columns if not _is_number(schema[column])]
     if wrong:
         raise InvalidInputError(
             f"{name} has columns that are no numbers: {', '.join(wrong[:3])}",
@@ -261,7 +263,9 @@ def _is_number(kind: pl.DataType) -> bool:
 
 
 def _check_keys(table: pl.DataFrame, keys: Integers, name: str) -> None:
-    if len(np.unique(keys)) == len(keys):
+    seen = np.zeros(int(keys.max(initial=-1)) + 1, dtype=np.bool_)
+    seen[keys] = True
+    if np.count_nonzero(seen) == len(keys):
         return
     order = np.argsort(keys, kind="stable")
     twice = int(order[np.flatnonzero(np.diff(keys[order]) == 0)[0]])
