@@ -132,6 +132,10 @@ def test_probabilities_and_missing_sharpe_ratios_need_no_standard_error() -> Non
     ("value", "unit", "written"),
     [
         (0.12345, "fraction", "12.35%"),
+        (0.18, "fraction_per_year", "18.00%"),
+        (0.9004, "probability", "90.04%"),
+        (True, "boolean", "yes"),
+        (False, "boolean", "no"),
         (-0.4873, "fraction", "\u221248.73%"),
         (-0.00001, "fraction", "0.00%"),
         (1.005, "ratio", "1.00"),
