@@ -54,6 +54,7 @@ def test_the_first_line_is_the_most_severe_warning_and_the_others_precede_every_
     said = read_document(write_page(heading(), ["worst", "second", "third"], [body])).text
     assert said.split("\n")[0] == "worst"
     assert said.index("worst") < said.index("momentum_bt") < said.index("second") < said.index("third")
+    assert [said.count(warning) for warning in ("worst", "second", "third")] == [1, 1, 1]
     assert said.index("third") < said.index("Result") < said.index("figures")
 
 
