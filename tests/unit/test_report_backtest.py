@@ -214,6 +214,7 @@ def test_doubts_are_listed_from_the_most_severe() -> None:
     all_of_them = list_cautions(
         survivorship=1.0,
         has_costs=False,
+        is_ruined=True,
         same_bar=True,
         view="latest",
         has_risk_free=False,
@@ -222,9 +223,9 @@ def test_doubts_are_listed_from_the_most_severe() -> None:
     )
     heads = [sentence.split(".")[0].split(":")[0] for sentence in all_of_them]
     assert heads == [
-        "Survivorship 100%", "costs", "same_bar", "view", "Missing prices", "Failed solves", "risk_free",
+        "Survivorship 100%", "Ruined", "costs", "same_bar", "view", "Missing prices", "Failed solves", "risk_free",
     ]  # fmt: skip
-    assert "1 position-day was" in all_of_them[4]
+    assert "1 position-day was" in all_of_them[5]
 
 
 @pytest.mark.parametrize("survivorship", [0.0, 0.9999, None, float("nan")])

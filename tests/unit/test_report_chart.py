@@ -115,6 +115,26 @@ def test_a_drawdown_hangs_from_zero() -> None:
     assert [label for label in ("0%", "\u221210%", "\u221220%") if f">{label}<" in html]
 
 
+def test_a_band_reaches_from_its_low_to_its_high_edge_and_has_the_gaps_of_both() -> None:
+    low, high = series([0.0, 0.0, math.nan, 0.0]), series([50.0, 100.0, 100.0, 100.0])
+    html = line_chart("a", "A", [series([25.0] * 4)], unit="ratio", band=Band(low=low, high=high, label="band"))
+    band = next(value for name, value in read_document(html).attributes if name == "d")
+    assert band == "M0 500L1 0L1 1000L0 1000ZM3 0L3 1000Z"
+
+
+def test_no_peak_of_a_long_line_lies_outside_its_band() -> None:
+    values = np.cumsum(np.random.default_rng(3).normal(size=8000))
+    band = Band(low=series(values - 1.0), high=series(values + 1.0), label="band")
+    paths = [
+        v
+        for n, v in read_document(line_chart("a", "A", [series(values)], unit="ratio", band=band)).attributes
+        if n == "d"
+    ]
+    shaded, line = ([(int(x), float(y)) for x, y in re.findall(r"[ML](\d+) ([\d.]+)", path)] for path in paths)
+    assert min(y for _, y in shaded) < min(y for _, y in line) < max(y for _, y in line) < max(y for _, y in shaded)
+    assert len(paths[0]) < 80_000
+
+
 def test_columns_stand_on_zero() -> None:
     html = column_chart("a", "A", series([0.1, 0.2]), unit="fraction")
     (path,) = [value for name, value in read_document(html).attributes if name == "d"]

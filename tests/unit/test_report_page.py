@@ -54,6 +54,7 @@ def test_the_first_line_is_the_most_severe_warning_and_the_others_precede_every_
     said = read_document(write_page(heading(), ["worst", "second", "third"], [body])).text
     assert said.split("\n")[0] == "worst"
     assert said.index("worst") < said.index("momentum_bt") < said.index("second") < said.index("third")
+    assert [said.count(warning) for warning in ("worst", "second", "third")] == [1, 1, 1]
     assert said.index("third") < said.index("Result") < said.index("figures")
 
 
@@ -132,6 +133,10 @@ def test_probabilities_and_missing_sharpe_ratios_need_no_standard_error() -> Non
     ("value", "unit", "written"),
     [
         (0.12345, "fraction", "12.35%"),
+        (0.18, "fraction_per_year", "18.00%"),
+        (0.9004, "probability", "90.04%"),
+        (True, "boolean", "yes"),
+        (False, "boolean", "no"),
         (-0.4873, "fraction", "\u221248.73%"),
         (-0.00001, "fraction", "0.00%"),
         (1.005, "ratio", "1.00"),

@@ -11,6 +11,7 @@ def list_cautions(
     *,
     survivorship: float | None,
     has_costs: bool,
+    is_ruined: bool = False,
     same_bar: bool = False,
     view: str = "replay",
     has_risk_free: bool = True,
@@ -25,6 +26,8 @@ def list_cautions(
         Share of position-days in names that are alive at the panel's end, 0 to 1; None or NaN if it is not known.
     has_costs
         Whether trades cost anything.
+    is_ruined
+        Whether the value reached zero.
     same_bar
         Whether trades were at the price that decided them.
     view
@@ -52,6 +55,8 @@ def list_cautions(
             "Survivorship 100%: every position was in a name that is still alive at the end of the data. "
             "Names that failed are missing, so all figures below are too good."
         )
+    if is_ruined:
+        said.append("Ruined: the value reached zero. Figures of later sessions have no meaning.")
     if not has_costs:
         said.append(
             "costs: none. Every figure is before commissions, spread and slippage; trading it would return less."

@@ -20,8 +20,9 @@ def format_value(value: float | str | None, unit: str) -> str:
     value
         A number; a text is given back as it is.
     unit
-        `fraction` (0.01 is written 1.00%), `ratio` (two decimals), `score` (three), `days`, `sessions`, `count`,
-        `money`; with any other, the number in four significant digits and the unit after it.
+        `fraction`, `fraction_per_year`, `probability` (0.01 is written 1.00%), `ratio` (two decimals), `score` (three),
+        `days`, `sessions`, `count`, `money`, `boolean` (yes, no); with any other, the number in four significant digits
+        and the unit after it.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def format_value(value: float | str | None, unit: str) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     match unit:
-        case "fraction":
+        case "fraction" | "fraction_per_year" | "probability":
             return format_percent(value, 2)
         case "ratio":
             return sign(f"{value:,.2f}")
@@ -50,6 +51,8 @@ def format_value(value: float | str | None, unit: str) -> str:
             return sign(f"{value:,.0f}") + " " + (unit.removesuffix("s") if abs(value) == 1 else unit)
         case "count":
             return sign(f"{value:,.0f}")
+        case "boolean":
+            return "yes" if value else "no"
         case "money":
             return sign(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}")
         case _:

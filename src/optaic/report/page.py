@@ -280,14 +280,17 @@ def _beside(figure: Figure) -> list[str]:
 
 
 def label_of(figure: Figure) -> str:
-    """Give what a figure is called: its label, else its name in words.
+    """Give what a figure is called: its label, else its name in words, and `per year` where its unit says so.
 
     Examples
     --------
     >>> label_of(Figure(name="max_drawdown", unit="fraction", value=None))
     'Max drawdown'
+    >>> label_of(Figure(name="volatility", unit="fraction_per_year", value=None))
+    'Volatility per year'
     """
     if figure.label:
         return figure.label
     words = _NAMES.get(figure.name, figure.name.replace("_", " "))
-    return (words[:1].upper() + words[1:]).replace("sharpe", "Sharpe").replace("sortino", "Sortino")
+    words = (words[:1].upper() + words[1:]).replace("sharpe", "Sharpe").replace("sortino", "Sortino")
+    return f"{words} per year" if figure.unit == "fraction_per_year" else words
