@@ -54,6 +54,7 @@ def read_procedure(
     """
     if kind is InstanceKind.BACKTEST and "definition" not in fields:
         _check_backtest(document, fields, instance, what, inputs)
+        _check_options(document, fields.get("config") or fields.get("params"), params)
         return {"definition": SIMULATOR}
     if "expression" in fields:
         return _expression(document, kind, fields, inputs, params)
@@ -123,3 +124,29 @@ def _check_backtest(
         document.report(
             place, f"{what} needs one of signal and weights as an input", "add to its inputs: signal: INSTANCE"
         )
+
+
+def _check_options(document: Document, entry: Entry | None, params: Mapping[str, Any]) -> None:
+    """Refuse options of the simulator that are out of range, before anything is declared."""
+    if entry is None or document.problems:
+        return
+    from dataclasses import fields as fields_of
+
+    from optaic.quant.options import SimulatorOptions
+    from optaic.quant.rebalance import check_rebalance
+    from optaic.quant.selection import check_selection
+
+    known = {one.name for one in fields_of(SimulatorOptions)}
+    try:
+        SimulatorOptions(**{name: value for name, value in params.items() if name in known})
+        check_rebalance(params.get("rebalance", "monthly"), offset=params.get("rebalance_offset", 0))
+        check_selection(
+            top=params.get("top", 0.2),
+            gross=params.get("gross", 1.0),
+            net=params.get("net"),
+            is_long_short=params.get("long_short", False),
+        )
+    except InvalidInputError as error:
+        parts = document.entries(entry.value, "config")
+        named = parts.get(error.message.split(maxsplit=1)[0])
+        document.report((named or entry).value, error.message, error.next_step)

@@ -49,7 +49,33 @@ def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> B
     >>> decide_sessions(dates, 2, offset=1).tolist()
     [False, True, False, True]
     """
-    if isinstance(offset, bool) or offset < 0:
+    check_rebalance(rebalance, offset=offset)
+    if isinstance(rebalance, int):
+        return np.arange(len(dates)) % rebalance == offset
+    if rebalance == "daily":
+        return _delay(np.ones(len(dates), dtype=np.bool_), offset)
+    if not len(dates):
+        return np.zeros(0, dtype=np.bool_)
+    following = np.empty_like(dates)
+    following[:-1] = dates[1:]
+    following[-1] = np.busday_offset(dates[-1] + np.timedelta64(1, "D"), 0, roll="forward")
+    return _delay(_periods(dates, rebalance) != _periods(following, rebalance), offset)
+
+
+def check_rebalance(rebalance: object, *, offset: object = 0) -> None:
+    """Refuse what says no sessions.
+
+    Parameters
+    ----------
+    rebalance, offset
+        As for `decide_sessions`.
+
+    Raises
+    ------
+    InvalidInputError
+        If `rebalance` is none of these, or if `offset` is negative or not below n.
+    """
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
         raise InvalidInputError(f"rebalance_offset is {offset!r}", next_step="give a number of sessions, 0 or more")
     if isinstance(rebalance, int):
         if isinstance(rebalance, bool) or rebalance < 1:
@@ -59,19 +85,10 @@ def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> B
                 f"rebalance_offset is {offset}, and rebalance is every {rebalance} sessions",
                 next_step=f"give an offset from 0 to {rebalance - 1}",
             )
-        return np.arange(len(dates)) % rebalance == offset
-    if rebalance == "daily":
-        return _delay(np.ones(len(dates), dtype=np.bool_), offset)
-    if rebalance not in {"weekly", "monthly"}:
+    elif rebalance not in ("daily", "weekly", "monthly"):
         raise InvalidInputError(
             f"rebalance is {rebalance!r}", next_step="give daily, weekly, monthly or a number of sessions"
         )
-    if not len(dates):
-        return np.zeros(0, dtype=np.bool_)
-    following = np.empty_like(dates)
-    following[:-1] = dates[1:]
-    following[-1] = np.busday_offset(dates[-1] + np.timedelta64(1, "D"), 0, roll="forward")
-    return _delay(_periods(dates, rebalance) != _periods(following, rebalance), offset)
 
 
 def _periods(dates: Dates, rebalance: str) -> Integers:

@@ -69,11 +69,7 @@ def select_targets(
     >>> targets.tolist(), decided.tolist()
     ([[0.5, 0.0, 0.0, 0.5]], [True])
     """
-    if not 0 < top <= (0.5 if is_long_short else 1.0):
-        raise InvalidInputError(
-            f"top is {top!r}", next_step="give a share above 0, at most 1, or 0.5 where both sides are taken"
-        )
-    long_side, short_side = _split_sides(gross, net, is_long_short=is_long_short)
+    long_side, short_side = check_selection(top=top, gross=gross, net=net, is_long_short=is_long_short)
     for name, mask, shape in (("eligible", eligible, signal.shape), ("decided", decided, signal.shape[:1])):
         if mask is not None and mask.shape != shape:
             raise InvalidInputError(f"{name} has shape {mask.shape}", next_step=f"give bool of shape {shape}")
@@ -93,6 +89,36 @@ def select_targets(
             targets[t, ranking[-count:]] = -short_side / count
         taken[t] = True
     return targets, taken
+
+
+def check_selection(*, top: float, gross: float, net: float | None, is_long_short: bool) -> tuple[float, float]:
+    """Refuse a selection that cannot be made; give the sums of the weights of its two sides, both positive.
+
+    Parameters
+    ----------
+    top, gross, net, is_long_short
+        As for `select_targets`.
+
+    Returns
+    -------
+    tuple of float
+        What the long side adds up to, and the short side.
+
+    Raises
+    ------
+    InvalidInputError
+        If `top` or `gross` is out of range, or if `net` does not fit `gross` and the sides.
+    """
+    for name, value in (("top", top), ("gross", gross), ("net", net)):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            if name == "net" and value is None:
+                continue
+            raise InvalidInputError(f"{name} is {value!r}", next_step="give a number")
+    if not 0 < top <= (0.5 if is_long_short else 1.0):
+        raise InvalidInputError(
+            f"top is {top!r}", next_step="give a share above 0, at most 1, or 0.5 where both sides are taken"
+        )
+    return _split_sides(gross, net, is_long_short=is_long_short)
 
 
 def cap_weights(

@@ -1,0 +1,187 @@
+"""Signals, previews and backtests, from prices to figures: exact inputs, what was known, and nothing run in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from optaic.errors import InvalidInputError, ProjectFileError
+from tests.research import INSTANCES, Research, open_research
+
+
+@pytest.fixture
+def research(tmp_path: Path, database_url: str) -> Iterator[Research]:
+    with open_research(tmp_path / "project", database_url) as opened:
+        opened.declare()
+        yield opened
+
+
+def test_a_backtest_brings_everything_up_to_date_and_keeps_what_it_held_traded_and_earned(research: Research) -> None:
+    run = research.ledger.run("backtest", recursive=True)
+    assert (run.status, run.type, run.version) == ("completed", "BacktestRun", 1), run.reason
+    tables = {name: run.frame(name) for name in ("equity_curve", "returns", "weights", "trades", "positions")}
+    values = tables["equity_curve"]["value"]
+    assert run.metrics["total_return"] == pytest.approx(values[-1] / values[0] - 1, abs=1e-12)
+    returns = tables["returns"]["return"].to_numpy()
+    sharpe_ratio = np.sqrt(260) * returns.mean() / returns.std(ddof=1)
+    assert run.metrics["sharpe_ratio"] == pytest.approx(sharpe_ratio, rel=1e-12)
+    assert run.metrics["num_trades"] == tables["trades"].height
+    # Six of thirty names, equally, bought at the close after the month's last session.
+    first = tables["weights"].filter(pl.col("date") == tables["weights"]["date"][0])
+    assert (first["date"][0].isoformat(), first.height) == ("2021-03-01", 6)
+    assert first["weight"].to_list() == pytest.approx([1 / 6] * 6, abs=1e-3)
+    assert b"backtest" in run.artifact("report.html")
+    slices = {item.role: (str(item.first_date), str(item.last_date)) for item in run.inputs}
+    assert slices == {"prices": ("2021-02-01", "2022-06-30"), "signal": ("2021-02-26", "2022-06-30")}
+
+
+def test_a_backtest_whose_output_is_the_same_makes_no_new_version(research: Research) -> None:
+    research.ledger.run("backtest", recursive=True)
+    again = research.ledger.run("backtest")
+    assert (again.status, again.standing, again.version) == ("completed", "official", None)
+    assert research.freshness() == {
+        "backtest": "ready",
+        "look": "not_initialized",
+        "momentum": "ready",
+        "prices": "ready",
+    }
+
+
+def test_new_prices_leave_a_backtest_that_ends_before_them_ready_and_a_correction_does_not(research: Research) -> None:
+    (research.root / "days").write_text("450")
+    research.ledger.run("backtest", recursive=True)
+    (research.root / "days").write_text("500")
+    research.ledger.run("prices")
+    research.ledger.run("momentum")
+    assert research.freshness()["backtest"] == "ready"
+    (research.root / "correction").write_text("100")
+    research.ledger.run("prices", mode="full")
+    assert research.freshness()["backtest"] == "stale"
+    run = research.ledger.run("backtest", recursive=True)
+    assert (run.status, run.version) == ("completed", 2)
+    assert research.freshness()["backtest"] == "ready"
+
+
+def test_a_corrected_price_is_known_to_the_signal_from_the_correction_on(research: Research) -> None:
+    first = research.ledger.run("momentum", recursive=True)
+    before = research.ledger.data("momentum")
+    (research.root / "correction").write_text("100")
+    research.ledger.run("prices", mode="full")
+    second = research.ledger.run("momentum")
+    after = research.ledger.data("momentum")
+    assert second.metrics["rows_unchanged"] + second.metrics["rows_updated"] == before.height
+    # The corrected name changes on its date and 20 sessions later; the whole cross-section of those dates with it.
+    changed = after.join(before, on=["date", "symbol"]).filter(pl.col("value") != pl.col("value_right"))
+    assert changed["date"].n_unique() == 2
+    assert second.metrics["rows_updated"] == changed.height
+    corrected_at = research.ledger.data("prices")["known_at"].max()
+    assert set(changed["known_at"]) == {corrected_at}
+    as_it_was = research.ledger.data("momentum", as_of="2023-06-30T00:00:00Z")
+    assert as_it_was.equals(before)
+    assert first.version == 1
+    third = research.ledger.run("momentum")
+    assert (third.version, third.metrics["rows_updated"]) == (None, 0)
+
+
+def test_a_signal_that_knows_tomorrow_earns_its_absurd_profit_only_on_the_same_bar(research: Research) -> None:
+    research.declare(
+        INSTANCES
+        + '  oracle: {kind: dataset, definition: "sources:tomorrow", known_at: {lag: "close + 2h"}}\n'
+        + "  cheat:\n    kind: backtest\n    inputs: {signal: oracle, prices: prices}\n"
+        + "    config: {rebalance: daily, top: 0.1, adjusted: true, calendar: weekdays}\n"
+    )
+    honest = research.ledger.run("cheat", recursive=True)
+    assert honest.status == "completed", honest.reason
+    assert abs(honest.metrics["sharpe_ratio"]) < 3
+    cheat = research.ledger.run("cheat", params={"same_bar": True})
+    assert cheat.standing == "trial"
+    assert cheat.metrics["sharpe_ratio"] > 20
+    assert b"Nobody could have traded so" in cheat.artifact("report.html")
+    assert b"Nobody could have traded so" not in honest.artifact("report.html")
+
+
+def test_a_backtest_sees_nothing_that_was_not_known_when_it_decided(research: Research) -> None:
+    research.declare(
+        INSTANCES
+        + '  late: {kind: dataset, definition: "sources:tomorrow"}\n'
+        + "  blind:\n    kind: backtest\n    inputs: {signal: late, prices: prices}\n"
+        + "    config: {adjusted: true, calendar: weekdays}\n"
+    )
+    run = research.ledger.run("blind", recursive=True)
+    assert run.status == "failed"
+    assert "no row of late was known when it was decided" in (run.reason or "")
+    assert "[nothing_known]" in (run.reason or "")
+    seen = research.ledger.run("blind", params={"view": "latest"})
+    assert (seen.status, seen.metrics["view"]) == ("completed", "latest")
+
+
+def test_a_preview_says_what_a_signal_looks_like_and_foretells(research: Research) -> None:
+    run = research.ledger.run("look", recursive=True)
+    assert (run.status, run.type, run.version) == ("completed", "ExperimentRun", 1), run.reason
+    frame = run.frame("preview")
+    values = frame["value"].drop_nulls()
+    assert run.metrics["rows_computed"] == frame.height == 500 * 30
+    assert run.metrics["nan_pct"] == pytest.approx(5 / 500)
+    assert run.metrics["mean"] == pytest.approx(values.mean(), abs=1e-12)
+    assert run.metrics["std"] == pytest.approx(values.std(), abs=1e-12)
+    # Prices are a random walk: five sessions back say nothing of the next.
+    assert abs(run.metrics["ic"]) < 0.03
+    assert 0.6 < run.metrics["signal_autocorrelation"] < 0.9
+    found = research.ledger.runs(type="ExperimentRun", where="ic > -1")
+    assert [one.id for one in found] == [run.id]
+
+
+def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(research: Research) -> None:
+    before = (research.root / "optaic.yaml").read_text()
+    changes = research.ledger.promote("look", "reversal")
+    assert [(item.action, item.instance) for item in changes.items if item.action != "unchanged"] == [
+        ("created", "reversal")
+    ]
+    after = (research.root / "optaic.yaml").read_text()
+    assert after.startswith(before.rstrip())
+    research.ledger.run("reversal", recursive=True)
+    preview = research.ledger.run("look").frame("preview").drop_nulls("value")
+    assert (
+        research.ledger.data("reversal")
+        .select("date", "symbol", "value")
+        .equals(preview.select("date", "symbol", "value"))
+    )
+    with pytest.raises(InvalidInputError, match="only an experiment can be promoted"):
+        research.ledger.promote("prices", "more")
+    assert (research.root / "optaic.yaml").read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("instance", "said"),
+    [
+        ('{kind: dataset, expression: "CS_RANK(clse)", inputs: {close: prices}}', "clse"),
+        ('{kind: dataset, expression: "RANK(close)", inputs: {close: prices}}', "CS_RANK or TS_RANK"),
+        ('{kind: dataset, expression: "TS_MEAN(close, 0)", inputs: {close: prices}}', "must be 1 or more"),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {top: 2}}", "top is 2"),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {lag: 0}}", "lag is 0"),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {rebalance: yearly}}", "rebalance"),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {cost: 3}}", "no param 'cost'"),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {start: soon}}", "start"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused_before_anything_is_written(
+    research: Research, instance: str, said: str
+) -> None:
+    with pytest.raises(ProjectFileError) as caught:
+        research.declare(INSTANCES + f"  wrong: {instance}\n")
+    assert said in caught.value.message
+    assert "wrong" not in research.freshness()
+
+
+@pytest.mark.parametrize(("function", "code"), [("nothing", "no_output"), ("two_values", "invalid_output")])
+def test_a_preview_of_what_is_no_signal_fails_with_the_reason(research: Research, function: str, code: str) -> None:
+    research.declare(
+        INSTANCES + f'  odd: {{kind: experiment, definition: "sources:{function}", inputs: {{close: prices}}}}\n'
+    )
+    run = research.ledger.run("odd", recursive=True)
+    assert run.status == "failed"
+    assert f"[{code}]" in (run.reason or "")
