@@ -11,6 +11,8 @@ import click
 
 from optaic.cli import render
 from optaic.cli.app import EXIT_FAILED
+from optaic.cli.chart import print_curves
+from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
 from optaic.cli.progress import Watch, watch
 
@@ -288,12 +290,8 @@ def print_summary(run: RunHandle) -> None:
         render.say(f"  version  {_why_no_version(run)}")
     if record.reason is not None:
         render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
-    if record.metrics:
-        render.say()
-        render.print_table(
-            [render.Heading(name="metric"), render.Heading(name="value", is_number=True)],
-            [[name, render.number(value)] for name, value in record.metrics.items()],
-        )
+    print_metrics(run)
+    print_curves(run)
     if run.artifacts:
         render.say()
         render.say(f"  files    {', '.join(run.artifacts)}")

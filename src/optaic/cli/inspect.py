@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optaic.cli import render
+from optaic.cli.chart import print_curves
+from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
 
@@ -245,12 +247,8 @@ def _print_parts(run: RunHandle) -> None:
                 for item in run.inputs
             ],
         )  # fmt: skip
-    if run.metrics:
-        render.say()
-        render.print_table(
-            [Heading(name="metric"), Heading(name="value", is_number=True)],
-            [[name, render.number(value)] for name, value in run.metrics.items()],
-        )
+    print_metrics(run)
+    print_curves(run)
     files = run.to_json()["artifacts"]
     if files:
         render.say()
