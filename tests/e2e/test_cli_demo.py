@@ -51,6 +51,18 @@ def test_demo_takes_a_correction_downstream_and_leaves_alone_what_it_does_not_re
     assert "params.correction" in text
 
 
+def test_demo_previews_a_signal_and_backtests_another_on_what_was_known(told: tuple[str, Project]) -> None:
+    text, demo = told
+    runs = demo.json("runs")["items"]
+    assert {run["type"] for run in runs} == {"PipelineRun", "ExperimentRun", "BacktestRun"}
+    first, second = [run for run in reversed(runs) if run["instance"] == "momentum_bt"]
+    assert (first["status"], first["version"], first["metrics"]["view"]) == ("completed", 1, "replay")
+    # The correction of 2015 was not known to any decision of then, and that day's price of JPM was not traded at.
+    assert (second["status"], second["version"]) == ("completed", None)
+    assert second["metrics"]["sharpe_ratio"] == first["metrics"]["sharpe_ratio"]
+    assert "value at the close, net of costs" in text
+
+
 def test_demo_leaves_a_project_in_order(told: tuple[str, Project]) -> None:
     _, demo = told
     assert demo.json("status")["items"][0]["status"] == "ready"
