@@ -59,7 +59,7 @@ def test_submit_and_claim_and_complete_do_not_count_their_inputs(database: Datab
         counts[width] = (submitted, claimed, completed)
     assert counts[1] == counts[20]
     locks = 2 * int(database.engine.dialect.name == "postgresql")
-    assert counts[1] == (11, 22, 29 + locks)
+    assert counts[1] == (9, 20, 25 + locks)
 
 
 def test_a_submission_with_a_key_sends_two_more(database: Database) -> None:

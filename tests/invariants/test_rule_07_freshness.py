@@ -32,7 +32,7 @@ from optaic.domain.kind import InstanceKind
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
-from optaic.ledger import catalog, freshness
+from optaic.ledger import catalog, downstream, freshness
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, lock_graph
 from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
@@ -373,9 +373,18 @@ class Wanted:
         return replace(result, dataset=dataset, slices=slices)
 
 
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [(downstream.FEW, downstream.MANY), (0, downstream.MANY), (0, 0)],
+    ids=["few change", "many change", "most change"],
+)
 def test_the_cache_agrees_with_brute_force_after_every_step(
-    new_database: NewDatabase, request: pytest.FixtureRequest
+    new_database: NewDatabase, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few: int, many: int
 ) -> None:
+    # What becomes ready is worked out in three ways, by how much there is. Each must be right for every graph.
+    monkeypatch.setattr(downstream, "FEW", few)
+    monkeypatch.setattr(downstream, "MANY", many)
+
     class Here(Graph):
         def make(self) -> AbstractContextManager[str]:
             return new_database()

@@ -38,10 +38,12 @@ def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[
         What happened, as JSON: the run, the apply, or the clock.
     """
     settled = freshness.settle(tx, flow_ids)
-    for flow_id, (before, after) in settled.own.items():
-        if before is not after:
-            facts = {"old_freshness": before, "freshness": after, "cause": dict(cause)}
-            activities.record(tx, "flow.status_changed", flow_id, facts)
+    told: list[tuple[uuid.UUID | str, Mapping[str, Any]]] = [
+        (flow_id, {"old_freshness": before, "freshness": after, "cause": dict(cause)})
+        for flow_id, (before, after) in settled.own.items()
+        if before is not after
+    ]
+    activities.record_all(tx, "flow.status_changed", told)
     changed: dict[str, list[str]] = {}
     for flow_id, after in settled.downstream.items():
         changed.setdefault(after, []).append(str(flow_id))
