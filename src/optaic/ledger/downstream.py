@@ -156,9 +156,9 @@ def reached_from(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> Select[Any
     return select(reached.c.id)
 
 
-def _is_small_step(column: ColumnElement[Any], *, is_postgresql: bool) -> list[ColumnElement[bool]]:
-    """Tell SQLite that a step of a walk is small; else it reads whole tables first, so as to search them less."""
-    return [] if is_postgresql else [func.likelihood(column.is_not(None), text("0.0001"))]
+def _is_rare(condition: ColumnElement[bool], *, is_postgresql: bool) -> ColumnElement[Any]:
+    """Tell SQLite that few rows meet a condition: else it takes a step of a walk for a million flows."""
+    return condition if is_postgresql else func.likelihood(condition, text("0.0001"))
 
 
 def _of_given(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnElement[bool]:
@@ -265,7 +265,7 @@ def _walk(
     reached = reached.union(
         select(flow_inputs.c.flow_id)
         .select_from(reached)
-        .where(*_is_small_step(reached.c.flow_id, is_postgresql=is_postgresql))
+        .where(_is_rare(reached.c.flow_id.is_not(None), is_postgresql=is_postgresql))
         .join(
             passed,
             and_(
@@ -292,7 +292,12 @@ def _unknown(is_postgresql: bool, is_some: bool) -> Select[Any]:  # noqa: FBT001
     """
     tenant, reader = bindparam("tenant", type_=Integer()), flows.alias("reader")
     since = _blocks_from(flows)
-    some = [_of_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql)] if is_some else []
+    blocks: ColumnElement[Any] = or_(flows.c.own_blocks_from < NEVER, flows.c.inherited_stale_from < NEVER)
+    if is_some:
+        some = [_of_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql)]
+    else:
+        some = []
+        blocks = _is_rare(blocks, is_postgresql=is_postgresql)  # begin with the flows that block, not with all edges
     return (
         select(flows.c.id, since)
         .join(
@@ -302,7 +307,7 @@ def _unknown(is_postgresql: bool, is_some: bool) -> Select[Any]:  # noqa: FBT001
         .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
         .where(
             flows.c.tenant_id == tenant,
-            or_(flows.c.own_blocks_from < NEVER, flows.c.inherited_stale_from < NEVER),
+            blocks,
             *_followed(tenant),
             flow_inputs.c.read_until >= since,
             reader.c.inherited_stale_from > since,

@@ -167,11 +167,20 @@ def _to_stored(found: FlowState) -> Stored:
 def _store(tx: Transaction, changed: Mapping[uuid.UUID, FlowState]) -> None:
     if changed:
         tx.conn.execute(
-            update(flows)
-            .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == bindparam("flow"))
-            .values({name: bindparam(f"new_{name}") for name in Stored._fields}),
+            _STORE,
             [
-                {"flow": flow_id, **{f"new_{name}": value for name, value in _to_stored(found)._asdict().items()}}
+                {
+                    "tenant": tx.tenant_id,
+                    "flow": flow_id,
+                    **{f"new_{name}": value for name, value in _to_stored(found)._asdict().items()},
+                }
                 for flow_id, found in changed.items()
             ],
         )
+
+
+_STORE = (
+    update(flows)
+    .where(flows.c.tenant_id == bindparam("tenant", type_=Integer()), flows.c.id == bindparam("flow"))
+    .values({name: bindparam(f"new_{name}") for name in Stored._fields})
+)

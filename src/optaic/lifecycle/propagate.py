@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, Uuid, bindparam, select
 
 from optaic.domain.identifier import new_id
 from optaic.domain.principal import SYSTEM_ID
@@ -17,12 +17,18 @@ from optaic.ledger.tables import flow_inputs
 
 def readers_of(tx: Transaction, flow_id: uuid.UUID) -> list[uuid.UUID]:
     """Read which flows read a flow directly."""
-    query = select(flow_inputs.c.flow_id).where(
-        flow_inputs.c.tenant_id == tx.tenant_id,
-        flow_inputs.c.upstream_flow_id == flow_id,
+    return list(tx.conn.execute(_READERS, {"tenant": tx.tenant_id, "flow": flow_id}).scalars())
+
+
+_READERS = (
+    select(flow_inputs.c.flow_id)
+    .where(
+        flow_inputs.c.tenant_id == bindparam("tenant", type_=Integer()),
+        flow_inputs.c.upstream_flow_id == bindparam("flow", type_=Uuid()),
         flow_inputs.c.ended_at.is_(None),
     )
-    return list(tx.conn.execute(query.distinct()).scalars())
+    .distinct()
+)
 
 
 def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[str, Any]) -> freshness.Settled:
