@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select, update
 
 from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts, FlowState
 from optaic.domain.kind import target_name
-from optaic.domain.status import Freshness
+from optaic.ledger.cache import Stored, stored_of
 from optaic.ledger.columns import among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
@@ -32,26 +32,6 @@ from optaic.ledger.tables import (
 def database_clock(tx: Transaction) -> dt.datetime:
     """Read the database's clock (UTC)."""
     return tx.conn.execute(select(db_now())).scalar_one()
-
-
-class Stored(NamedTuple):
-    """What is stored of a flow: the cache of its freshness. The fields are columns of `flows`."""
-
-    freshness: str
-    own_stale_from: dt.date
-    own_blocks_from: dt.date
-    inherited_stale_from: dt.date
-    is_delayed: int
-    is_overdue: int
-
-    def to_state(self) -> FlowState:
-        """Give the state that it says, without causes."""
-        return FlowState(
-            freshness=Freshness(self.freshness),
-            own_from=self.own_stale_from,
-            own_blocks_from=self.own_blocks_from,
-            inherited_from=self.inherited_stale_from,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +163,6 @@ def _some(column: ColumnElement[Any], some: _Some) -> list[ColumnElement[bool]]:
     return [] if some is None else [among_given(column, is_postgresql=some)]
 
 
-def _stored_of(table: Any) -> list[ColumnElement[Any]]:
-    """List the columns of the cache, as the last of a row; `Stored` takes them."""
-    return [table.c[name] for name in Stored._fields]
-
-
 @cache
 def _flows(some: _Some) -> Select[Any]:
     used, made = instance_revisions.alias("used"), definition_versions.alias("made")
@@ -210,7 +185,7 @@ def _flows(some: _Some) -> Select[Any]:
             used.c.number.label("run_revision"),
             used.c.config_digest.label("run_config_digest"),
             made.c.code_digest.label("run_code_digest"),
-            *_stored_of(flows),
+            *stored_of(flows),
         )
         .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
         .join(
@@ -263,7 +238,7 @@ def _edges(some: _Some) -> Select[Any]:
             run_inputs.c.columns.label("read_columns"),
             run_inputs.c.last_date,
             versions.c.number,
-            *_stored_of(upstream),
+            *stored_of(upstream),
         )
         .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
         .join(
@@ -356,21 +331,3 @@ def sync_edges(tx: Transaction, unsynced: list[dict[str, Any]]) -> None:
             .values(read_until=bindparam("until"), is_read=bindparam("read")),
             unsynced,
         )
-
-
-def cached(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, FlowState]:
-    """Read the states of some flows as they are stored: without causes."""
-    if not flow_ids:
-        return {}
-    given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql)}
-    rows = tx.conn.execute(_cached(tx.is_postgresql), given)
-    return {row.id: Stored(*row[1:]).to_state() for row in rows}
-
-
-@cache
-def _cached(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
-    return select(flows.c.id, *_stored_of(flows)).where(
-        flows.c.tenant_id == _TENANT,
-        flows.c.archived_at.is_(None),
-        among_given(flows.c.id, is_postgresql=is_postgresql),
-    )
