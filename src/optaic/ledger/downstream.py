@@ -13,15 +13,12 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Date,
     Integer,
     Select,
     String,
-    Uuid,
     and_,
-    any_,
     bindparam,
     case,
     func,
@@ -161,17 +158,6 @@ def _is_rare(condition: ColumnElement[bool], *, is_postgresql: bool) -> ColumnEl
     return condition if is_postgresql else func.likelihood(condition, text("0.0001"))
 
 
-def _of_given(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnElement[bool]:
-    """Give the condition that a column is among the given ids, of which PostgreSQL shall not know how many they are.
-
-    It then takes them for ten.
-    """
-    if not is_postgresql:
-        return among_given(column, is_postgresql=False)
-    given = select(func.unnest(bindparam("ids", type_=ARRAY(Uuid())), type_=Uuid()))
-    return column == any_(func.array(given.scalar_subquery(), type_=ARRAY(Uuid())))
-
-
 def _blocks_from(table: Any) -> ColumnElement[dt.date]:
     """Give from which date a flow blocks its readers."""
     own, inherited = table.c.own_blocks_from, table.c.inherited_stale_from
@@ -258,7 +244,7 @@ def _walk(
     tenant, since = bindparam("tenant", type_=Integer()), bindparam("since", type_=Date())
     followed = and_(*_followed(tenant), flow_inputs.c.read_until >= since)
     direct = select(flow_inputs.c.flow_id).where(
-        followed, _of_given(flow_inputs.c.upstream_flow_id, is_postgresql=is_postgresql)
+        followed, among_given(flow_inputs.c.upstream_flow_id, is_postgresql=is_postgresql)
     )
     reached = direct.cte("reached", recursive=True)
     passed = flows.alias("passed")
@@ -294,7 +280,7 @@ def _unknown(is_postgresql: bool, is_some: bool) -> Select[Any]:  # noqa: FBT001
     since = _blocks_from(flows)
     blocks: ColumnElement[Any] = or_(flows.c.own_blocks_from < NEVER, flows.c.inherited_stale_from < NEVER)
     if is_some:
-        some = [_of_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql)]
+        some = [among_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql)]
     else:
         some = []
         blocks = _is_rare(blocks, is_postgresql=is_postgresql)  # begin with the flows that block, not with all edges
@@ -329,7 +315,7 @@ def _inherit(is_postgresql: bool) -> ReturningUpdate[Any]:  # noqa: FBT001 - the
         one_step.c.tenant_id == tenant,
         one_step.c.ended_at.is_(None),
         one_step.c.selector == "current",
-        _of_given(one_step.c.upstream_flow_id, is_postgresql=is_postgresql),
+        among_given(one_step.c.upstream_flow_id, is_postgresql=is_postgresql),
     )
     upstream = flows.alias("upstream")
     blocks_from = _blocks_from(upstream)
