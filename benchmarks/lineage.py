@@ -3,8 +3,8 @@
 A flow publishes a version. Measured is what the transaction of its completion does beyond storing the version: its
 readers are settled, everything downstream becomes stale, and one activity tells of it; then the readers consume the
 version, and everything downstream is ready again. Beside it, in the same database, the bare recursive UPDATE that marks
-the same flows stale and looks at nothing else. Both are undone after each measurement, so that all start from the same
-rows. At the end the stored freshness of all flows is compared with the definition, applied to each anew.
+the same flows stale and looks at nothing else. At the end the stored freshness of all flows is compared with the
+definition, applied to each anew.
 """
 
 from __future__ import annotations
@@ -127,27 +127,28 @@ def _measure(system: str, databases: Databases, graph: Graph, blocks: int) -> No
 
 
 def _compare(system: str, database: Database, flow: int, below: int, blocks: int) -> None:
-    """Measure bare, stale and ready again, each in transactions of its own that start from the same rows."""
+    """Measure bare, stale and ready again in turn; each begins with all flows ready, or ends so.
+
+    As in a worker, what is measured is committed, on a connection that has done the same before. The bare UPDATE is
+    undone, on another: the driver of PostgreSQL forgets its prepared statements when it rolls back.
+    """
     bare, stale, back = list[float](), list[float](), list[float]()
     flow_id = _id(flow)
-    for _ in range(blocks):
-        with _undone(database) as tx:
-            bare.append(_seconds(lambda tx=tx: _bare(tx, flow_id)))
-        with _undone(database) as tx:
-            _publish(tx, flow_id)
-            stale.append(_seconds(lambda tx=tx: _propagate(tx, flow_id, below)))
-        if below > 1_000:
-            _vacuum(database)
-    with database.write() as tx:
-        _publish(tx, flow_id)
-        _propagate(tx, flow_id, below)
-    for is_last in [*[False] * (blocks - 1), True]:
-        if below > 1_000:
-            _vacuum(database)
-        with _undone(database) if not is_last else database.write() as tx:
-            lock_graph(tx)
-            _consume(tx, flow_id)
-            back.append(_seconds(lambda tx=tx: _propagate(tx, flow_id, below)))
+    with closing(Database(database.url)) as other:
+        for number in range(2, blocks + 2):
+            with _undone(other) as tx:
+                bare.append(_seconds(lambda tx=tx: _bare(tx, flow_id)))
+            with database.write() as tx:
+                _publish(tx, flow_id, number)
+                stale.append(_seconds(lambda tx=tx: _propagate(tx, flow_id, below)))
+            if below > 1_000:
+                _vacuum(other)
+            with database.write() as tx:
+                lock_graph(tx)
+                _consume(tx, flow_id, number)
+                back.append(_seconds(lambda tx=tx: _propagate(tx, flow_id, below)))
+            if below > 1_000:
+                _vacuum(other)
     low = min(bare)
     print(f"  {system:12} {below:>7,} descendants: bare UPDATE {low * 1e3:9.2f} ms")
     for name, found in (("stale", stale), ("ready again", back)):
@@ -169,17 +170,17 @@ def _bare(tx: Transaction, flow_id: uuid.UUID) -> None:
     )
 
 
-def _publish(tx: Transaction, flow_id: uuid.UUID) -> None:
+def _publish(tx: Transaction, flow_id: uuid.UUID, number: int) -> None:
     lock_graph(tx)
     new = literal(uuid.uuid4(), Uuid())
     tx.conn.execute(_copy(tx, runs, runs.c.id == flow_id, id=new))
-    tx.conn.execute(_copy(tx, versions, versions.c.id == flow_id, id=new, run_id=new, number=literal(2)))
+    tx.conn.execute(_copy(tx, versions, versions.c.id == flow_id, id=new, run_id=new, number=literal(number)))
     tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(current_version_id=new, current_run_id=new))
 
 
-def _consume(tx: Transaction, flow_id: uuid.UUID) -> None:
+def _consume(tx: Transaction, flow_id: uuid.UUID, number: int) -> None:
     """Let the readers have read what was published: as if their refreshes had changed nothing."""
-    newest = select(versions.c.id).where(versions.c.flow_id == flow_id, versions.c.number == 2).scalar_subquery()
+    newest = select(versions.c.id).where(versions.c.flow_id == flow_id, versions.c.number == number).scalar_subquery()
     tx.conn.execute(update(run_inputs).where(run_inputs.c.upstream_flow_id == flow_id).values(version_id=newest))
 
 
