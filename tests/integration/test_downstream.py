@@ -18,6 +18,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import flow_inputs, flows
 from tests.factories import add_dataset
+from tests.recomputed import in_each_way
 
 SIZE = 9
 DATES = (EVERYTHING, dt.date(2024, 1, 2), dt.date(2024, 1, 3), dt.date(2024, 1, 4), NEVER)
@@ -96,11 +97,7 @@ def said(tx: Transaction, ids: list[uuid.UUID]) -> list[tuple[dt.date, str]]:
     return [rows[flow_id] for flow_id in ids]
 
 
-@pytest.mark.parametrize(
-    ("few", "many"),
-    [(downstream.FEW, downstream.MANY), (0, downstream.MANY), (0, 0)],
-    ids=["few change", "many change", "most change"],
-)
+@in_each_way
 def test_what_no_longer_blocks_leaves_each_flow_stale_for_what_still_does(
     database: Database, monkeypatch: pytest.MonkeyPatch, few: int, many: int
 ) -> None:

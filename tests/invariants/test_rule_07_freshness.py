@@ -46,7 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, add_dataset, dataset_result, submit_run
-from tests.recomputed import by_brute_force, overdue, stored, summary
+from tests.recomputed import by_brute_force, in_each_way, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -373,15 +373,10 @@ class Wanted:
         return replace(result, dataset=dataset, slices=slices)
 
 
-@pytest.mark.parametrize(
-    ("few", "many"),
-    [(downstream.FEW, downstream.MANY), (0, downstream.MANY), (0, 0)],
-    ids=["few change", "many change", "most change"],
-)
+@in_each_way
 def test_the_cache_agrees_with_brute_force_after_every_step(
     new_database: NewDatabase, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few: int, many: int
 ) -> None:
-    # What becomes ready is worked out in three ways, by how much there is. Each must be right for every graph.
     monkeypatch.setattr(downstream, "FEW", few)
     monkeypatch.setattr(downstream, "MANY", many)
 
