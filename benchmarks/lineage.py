@@ -215,14 +215,15 @@ def _gate(system: str, database: Database, graph: Graph, blocks: int) -> None:
 
 def _against_dagster(system: str, database: Database, graph: Graph, blocks: int) -> None:
     """Measure the freshness of 5,000 flows with all causes: all ready, then all stale because of the first layer."""
-    wanted = [_id(flow) for flow in range(graph.size - min(5_000, graph.size), graph.size)]
+    wanted = [_id(flow) for flow in range(max(graph.size - 5_000, graph.width), graph.size)]
     for freshness_of_all in (Freshness.READY, Freshness.STALE):
         with _undone(database) as tx:
             if freshness_of_all is Freshness.STALE:
                 lock_graph(tx)
                 stale = {"own_stale_from": EVERYTHING, "own_blocks_from": EVERYTHING, "freshness": Freshness.STALE}
-                tx.conn.execute(update(flows).where(flows.c.id.in_([_id(one) for one in range(20)])).values(stale))
-                downstream.spread(tx, {EVERYTHING: [_id(one) for one in range(20)]})
+                first = [_id(flow) for flow in range(graph.width)]
+                tx.conn.execute(update(flows).where(flows.c.id.in_(first)).values(stale))
+                downstream.spread(tx, {EVERYTHING: first})
             took = min(_seconds(lambda tx=tx: freshness.states(tx, wanted)) for _ in range(blocks))
             states = freshness.states(tx, wanted).values()
             assert {state.freshness for state in states} == {freshness_of_all}
