@@ -5,13 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 
+import pytest
 from sqlalchemy import select
 
 from optaic.domain.freshness import FlowState, evaluate
+from optaic.ledger import downstream
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import database_clock, load_facts
 from optaic.ledger.tables import flows
+
+in_each_way = pytest.mark.parametrize(
+    ("few", "many"),
+    [(downstream.FEW, downstream.MANY), (0, downstream.MANY), (0, 0)],
+    ids=["few change", "many change", "most change"],
+)
+"""What becomes ready is worked out in three ways, by how much there is; each must be right for every graph."""
 
 
 def by_brute_force(tx: Transaction) -> dict[uuid.UUID, FlowState]:

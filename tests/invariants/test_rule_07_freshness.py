@@ -32,7 +32,7 @@ from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
-from optaic.ledger import catalog, freshness
+from optaic.ledger import catalog, downstream, freshness
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, lock_graph
 from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
@@ -46,7 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, add_dataset, dataset_result, submit_run
-from tests.recomputed import by_brute_force, overdue, stored, summary
+from tests.recomputed import by_brute_force, in_each_way, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -374,9 +374,13 @@ class Wanted:
         return replace(result, dataset=dataset, slices=slices)
 
 
+@in_each_way
 def test_the_cache_agrees_with_brute_force_after_every_step(
-    new_database: NewDatabase, request: pytest.FixtureRequest
+    new_database: NewDatabase, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few: int, many: int
 ) -> None:
+    monkeypatch.setattr(downstream, "FEW", few)
+    monkeypatch.setattr(downstream, "MANY", many)
+
     class Here(Graph):
         def make(self) -> AbstractContextManager[str]:
             return new_database()
