@@ -162,6 +162,7 @@ class Tracked:
                     result,
                     last_report=_report(self._unwritten),
                     position=self._position,
+                    held=held.run,
                     actor_id=database.actor_id,
                 )
             except NoOutputError as nothing:

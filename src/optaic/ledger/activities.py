@@ -46,6 +46,13 @@ def record_all(
     tx: Transaction, verb: str, facts: list[tuple[uuid.UUID | str, Mapping[str, Any]]], *, is_durable: bool = True
 ) -> None:
     """Write one activity for each (resource id, payload), in one statement."""
+    record_many(tx, [(verb, resource_id, payload) for resource_id, payload in facts], is_durable=is_durable)
+
+
+def record_many(
+    tx: Transaction, facts: list[tuple[str, uuid.UUID | str, Mapping[str, Any]]], *, is_durable: bool = True
+) -> None:
+    """Write one activity for each (verb, resource id, payload), in this order, in one statement."""
     if not facts:
         return
     tx.conn.execute(
@@ -62,6 +69,6 @@ def record_all(
                 "correlation_id": tx.correlation_id,
                 "durable": is_durable,
             }
-            for resource_id, payload in facts
+            for verb, resource_id, payload in facts
         ],
     )

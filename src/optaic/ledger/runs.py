@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.sql.expression import Insert
 
 from optaic.domain.identifier import new_id, prefix_range
-from optaic.domain.kind import BY_FLOW_KIND, BY_RUN_TYPE, FlowKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, RunType
 from optaic.domain.reason import Reason
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run, Transition
@@ -129,8 +129,11 @@ def _to_run(
     )
 
 
-def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
+def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker: str | None = None) -> Run:
     """Record a run, `pending`, with its row in the extension table of its type and its activity.
+
+    A run that starts in the moment in which it is recorded is recorded `running`, at its first attempt, with both
+    activities: what `change` would make of it in the same transaction. The caller opens the attempt.
 
     Parameters
     ----------
@@ -140,10 +143,13 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
         What it will execute, with the config and code that it would run with now.
     values
         Columns of `runs`, without those that follow from the flow, the tenant, status and times.
+    worker
+        Who starts it at once; None if it waits to be claimed.
     """
     run_type, run_id = BY_FLOW_KIND[flow.kind].run_type, new_id()
+    status = RunStatus.PENDING if worker is None else RunStatus.RUNNING
     row = tx.conn.execute(
-        _insert_run(),
+        _insert_run(status),
         {
             "tenant_id": tx.tenant_id,
             "id": run_id,
@@ -154,7 +160,7 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
             "definition_version_id": flow.definition_version_id,
             "source_digest": flow.source_digest,
             "engine": flow.engine,
-            "status": RunStatus.PENDING,
+            "status": status,
             "submitted_by": tx.actor_id,
             "correlation_id": tx.correlation_id,
             **values,
@@ -167,14 +173,24 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
         "standing": values["standing"],
         "trigger": values["trigger"],
     }
-    activities.record(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", run_id, facts)
-    return _to_run(row, flow.instance, flow.kind)
+    run = _to_run(row, flow.instance, flow.kind)
+    told: list[tuple[str, uuid.UUID | str, Mapping[str, Any]]] = [(f"{run.slug}.submitted", run_id, facts)]
+    if worker is not None:
+        told.append((f"{run.slug}.started", run_id, _facts(run, status, run.attempt) | {"worker": worker}))
+    activities.record_many(tx, told)
+    return run
+
+
+def _facts(run: Run, status: RunStatus, attempt: int) -> dict[str, Any]:
+    """Give what every activity about a change of a run's status tells."""
+    return {"instance_id": str(run.instance_id), "instance": run.instance, "status": status, "attempt": attempt}
 
 
 # Building a statement takes longer than sending it, so those of every run are built once.
 @cache
-def _insert_run() -> ReturningInsert[Any]:
-    return insert(runs).values(submitted_at=db_now(), available_at=db_now()).returning(*_RETURNED)
+def _insert_run(status: RunStatus) -> ReturningInsert[Any]:
+    started: dict[str, Any] = {} if status is RunStatus.PENDING else {"attempt": 1, "started_at": db_now()}
+    return insert(runs).values(submitted_at=db_now(), available_at=db_now(), **started).returning(*_RETURNED)
 
 
 @cache
@@ -316,13 +332,8 @@ def change(
     if transition.outcome is not None:
         _end_attempt(tx, run, transition, attempt_values or {})
     reason = transition.reason
-    settings: dict[str, Any] = {
-        "status": transition.target,
-        "reason_code": reason.code if reason else None,
-        "reason_message": reason.message if reason else None,
-        "reason_next_step": reason.next_step if reason else None,
-        **(values or {}),
-    }
+    settings = {"status": transition.target, **_of_reason(reason), **(values or {})}
+    settings["reason_next_step"] = reason.next_step if reason else None
     where = {"tenant": tx.tenant_id, "run": run.id, "source": transition.source, "fence": transition.fence}
     statement = _update_run(transition.target)
     if transition.target is RunStatus.PENDING:
@@ -332,12 +343,7 @@ def change(
     if row is None:
         raise IllegalTransitionError(run.id, get(tx, run.id).status, transition.target)
     attempt = transition.fence + (1 if transition.target is RunStatus.RUNNING else 0)
-    facts: dict[str, Any] = {
-        "instance_id": str(run.instance_id),
-        "instance": run.instance,
-        "status": transition.target,
-        "attempt": attempt,
-    }
+    facts = _facts(run, transition.target, attempt)
     if reason is not None:
         facts |= {"reason_code": reason.code, "reason": reason.message}
     activities.record(tx, f"{run.slug}.{transition.verb}", run.id, facts | dict(payload or {}))
@@ -355,30 +361,30 @@ def _clean(reason: Reason | None) -> Reason | None:
     )
 
 
+def _of_reason(reason: Reason | None) -> dict[str, Any]:
+    return {"reason_code": reason.code if reason else None, "reason_message": reason.message if reason else None}
+
+
 def _end_attempt(tx: Transaction, run: Run, transition: Transition, attempt_values: Mapping[str, Any]) -> None:
-    conditions: list[ColumnElement[bool]] = [
-        attempts.c.tenant_id == tx.tenant_id,
-        attempts.c.run_id == run.id,
-        attempts.c.number == transition.fence,
-        attempts.c.ended_at.is_(None),
-    ]
-    if transition.only_if_lost:
-        conditions.append(attempts.c.lease_expires_at < db_now())
-    reason = transition.reason
-    ended = tx.conn.execute(
-        update(attempts)
-        .where(*conditions)
-        .values(
-            ended_at=db_now(),
-            outcome=transition.outcome,
-            reason_code=reason.code if reason else None,
-            reason_message=reason.message if reason else None,
-            **attempt_values,
-        )
-    )
+    settings = {"outcome": transition.outcome, **_of_reason(transition.reason), **attempt_values}
+    where = {"tenant": tx.tenant_id, "run": run.id, "fence": transition.fence}
+    ended = tx.conn.execute(_update_attempt(only_if_lost=transition.only_if_lost), settings | where)
     if ended.rowcount != 1:
         why = "its lease is alive" if transition.only_if_lost else "the attempt has ended"
         raise LeaseLostError(run.id, transition.fence, why)
+
+
+@cache
+def _update_attempt(*, only_if_lost: bool) -> Update:
+    conditions: list[ColumnElement[bool]] = [
+        attempts.c.tenant_id == bindparam("tenant"),
+        attempts.c.run_id == bindparam("run"),
+        attempts.c.number == bindparam("fence"),
+        attempts.c.ended_at.is_(None),
+    ]
+    if only_if_lost:
+        conditions.append(attempts.c.lease_expires_at < db_now())
+    return update(attempts).where(*conditions).values(ended_at=db_now())
 
 
 def many(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Run]:

@@ -46,6 +46,7 @@ def complete(
     exit_code: int | None = None,
     last_report: Report | None = None,
     position: int = 0,
+    held: Run | None = None,
     actor_id: uuid.UUID = SYSTEM_ID,
 ) -> Run:
     """Complete a run with what its flow returned; an official run that changed something publishes a version.
@@ -64,6 +65,9 @@ def complete(
         What was reported and not yet written; it is written in the same transaction, or not at all.
     position
         Number of its first metric point or log chunk within the attempt.
+    held
+        The run as it was claimed, if the caller has it: of a tracked one nothing newer is needed, and the write itself
+        looks whether it is held still.
     actor_id
         Who acts.
 
@@ -83,7 +87,7 @@ def complete(
     """
     prepare(database, run_id, result)
     with database.write(actor_id=actor_id) as tx:
-        run = runs.get(tx, run_id)
+        run = held if held is not None and held.engine == "inline" else runs.get(tx, run_id)
         if run.standing is Standing.OFFICIAL and tx.is_postgresql:
             lock_graph(tx)
             run = runs.get(tx, run_id)
