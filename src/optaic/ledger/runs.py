@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, func, insert, literal_column, select, update
@@ -34,7 +35,15 @@ _NAMES = (
     "cancel_requested_at progress_pct progress_note metrics_json "
 )
 _FIELDS = [runs.c[name] for name in _NAMES.split()]
-_RETURNED = [*_FIELDS, db_now().label("ledger_now")]
+# Reading a column back costs as much as writing it: what is known is not read. Of a new run, what the database fills
+# in or writes in another form; of a changed one, what anybody may have changed since it was read.
+_FILLED = "priority params as_of timeout_seconds is_forced attempt submitted_at available_at started_at"
+_MUTABLE = (
+    "status reason_code reason_message reason_next_step mode fingerprint available_at started_at ended_at attempt "
+    "cancel_requested_at progress_pct progress_note metrics_json"
+)
+_NEW = [*(runs.c[name] for name in _FILLED.split()), db_now().label("ledger_now")]
+_CHANGED = [*(runs.c[name] for name in _MUTABLE.split()), db_now().label("ledger_now")]
 
 
 MAX_REASON_LENGTH = 4_000
@@ -77,16 +86,13 @@ def to_run(row: Row[Any]) -> Run:
 
 
 def _to_run(
-    row: Row[Any],
+    row: Any,
     instance: str,
     flow_kind: FlowKind,
     *,
     lease_expires_at: dt.datetime | None = None,
     worker: str | None = None,
 ) -> Run:
-    reason = None
-    if row.reason_code is not None:
-        reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
     return Run(
         id=row.id,
         type=RunType(row.type),
@@ -98,9 +104,6 @@ def _to_run(
         definition_version_id=row.definition_version_id,
         source_digest=row.source_digest,
         standing=Standing(row.standing),
-        status=RunStatus(row.status),
-        reason=reason,
-        mode=row.mode,
         priority=row.priority,
         timeout_seconds=row.timeout_seconds,
         retry_policy=RetryPolicy.from_json(row.retry_policy),
@@ -110,23 +113,36 @@ def _to_run(
         params=row.params,
         seed=row.seed,
         as_of=row.as_of,
-        fingerprint=row.fingerprint,
         is_forced=bool(row.is_forced),
         engine=row.engine,
         submitted_at=row.submitted_at,
         submitted_by=row.submitted_by,
-        available_at=row.available_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        attempt=row.attempt,
-        cancel_requested_at=row.cancel_requested_at,
-        progress_pct=row.progress_pct,
-        progress_note=row.progress_note,
-        metrics=row.metrics_json or {},
         lease_expires_at=lease_expires_at,
         worker=worker,
-        ledger_now=row.ledger_now,
+        **_changed(row),
     )
+
+
+def _changed(row: Any) -> dict[str, Any]:
+    """Give the fields of a run that may change in its life, of a row that has them."""
+    reason = None
+    if row.reason_code is not None:
+        reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
+    return {
+        "status": RunStatus(row.status),
+        "reason": reason,
+        "mode": row.mode,
+        "fingerprint": row.fingerprint,
+        "available_at": row.available_at,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "attempt": row.attempt,
+        "cancel_requested_at": row.cancel_requested_at,
+        "progress_pct": row.progress_pct,
+        "progress_note": row.progress_note,
+        "metrics": row.metrics_json or {},
+        "ledger_now": row.ledger_now,
+    }
 
 
 def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker: str | None = None) -> Run:
@@ -148,24 +164,22 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker
     """
     run_type, run_id = BY_FLOW_KIND[flow.kind].run_type, new_id()
     status = RunStatus.PENDING if worker is None else RunStatus.RUNNING
-    row = tx.conn.execute(
-        _insert_run(status),
-        {
-            "tenant_id": tx.tenant_id,
-            "id": run_id,
-            "type": run_type,
-            "flow_id": flow.id,
-            "instance_id": flow.instance_id,
-            "revision_id": flow.revision_id,
-            "definition_version_id": flow.definition_version_id,
-            "source_digest": flow.source_digest,
-            "engine": flow.engine,
-            "status": status,
-            "submitted_by": tx.actor_id,
-            "correlation_id": tx.correlation_id,
-            **values,
-        },
-    ).one()
+    written = {
+        "tenant_id": tx.tenant_id,
+        "id": run_id,
+        "type": run_type,
+        "flow_id": flow.id,
+        "instance_id": flow.instance_id,
+        "revision_id": flow.revision_id,
+        "definition_version_id": flow.definition_version_id,
+        "source_digest": flow.source_digest,
+        "engine": flow.engine,
+        "status": status,
+        "submitted_by": tx.actor_id,
+        "correlation_id": tx.correlation_id,
+        **values,
+    }
+    filled = tx.conn.execute(_insert_run(status), written).mappings().one()
     tx.conn.execute(_insert_extension(run_type), {"tenant_id": tx.tenant_id, "run_id": run_id})
     facts = {
         "instance_id": str(flow.instance_id),
@@ -173,6 +187,7 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker
         "standing": values["standing"],
         "trigger": values["trigger"],
     }
+    row = SimpleNamespace(**{**dict.fromkeys(_NAMES.split()), **written, **filled})
     run = _to_run(row, flow.instance, flow.kind)
     told: list[tuple[str, uuid.UUID | str, Mapping[str, Any]]] = [(f"{run.slug}.submitted", run_id, facts)]
     if worker is not None:
@@ -190,7 +205,7 @@ def _facts(run: Run, status: RunStatus, attempt: int) -> dict[str, Any]:
 @cache
 def _insert_run(status: RunStatus) -> ReturningInsert[Any]:
     started: dict[str, Any] = {} if status is RunStatus.PENDING else {"attempt": 1, "started_at": db_now()}
-    return insert(runs).values(submitted_at=db_now(), available_at=db_now(), **started).returning(*_RETURNED)
+    return insert(runs).values(submitted_at=db_now(), available_at=db_now(), **started).returning(*_NEW)
 
 
 @cache
@@ -222,7 +237,7 @@ def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
             runs.c.attempt == bindparam("fence"),
         )
         .values(settings)
-        .returning(*_RETURNED)
+        .returning(*_CHANGED)
     )
 
 
@@ -271,20 +286,6 @@ def find(tx: Transaction, reference: str) -> Run:
             next_step="give more characters of the id",
         )
     return to_run(rows[0])
-
-
-def lock(tx: Transaction, run_id: uuid.UUID, *, attempt: int | None = None) -> None:
-    """Keep others from writing a run, and an attempt of it, until the commit: what is read next still holds then.
-
-    The attempt first, as everybody does who writes both. On SQLite a transaction that writes is alone already.
-    """
-    if not tx.is_postgresql:
-        return
-    if attempt is not None:
-        of_attempt = (attempts.c.tenant_id == tx.tenant_id, attempts.c.run_id == run_id, attempts.c.number == attempt)
-        tx.conn.execute(select(attempts.c.number).where(*of_attempt).with_for_update(key_share=True))
-    of_run = (runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id)
-    tx.conn.execute(select(runs.c.id).where(*of_run).with_for_update(key_share=True))
 
 
 def change(
@@ -347,7 +348,7 @@ def change(
     if reason is not None:
         facts |= {"reason_code": reason.code, "reason": reason.message}
     activities.record(tx, f"{run.slug}.{transition.verb}", run.id, facts | dict(payload or {}))
-    return _to_run(row, run.instance, run.flow_kind)
+    return replace(run, lease_expires_at=None, worker=None, **_changed(row))
 
 
 def _clean(reason: Reason | None) -> Reason | None:
