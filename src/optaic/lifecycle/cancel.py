@@ -12,7 +12,7 @@ from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
 from optaic.domain.status import RunStatus
 from optaic.errors import ConflictError, IllegalTransitionError
-from optaic.ledger import activities, plans, runs, steps
+from optaic.ledger import activities, attempts, plans, runs, steps
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import runs as runs_table
@@ -80,7 +80,7 @@ def cancel_plan(database: Database, plan_id: uuid.UUID) -> Plan:
 def _stop(tx: Transaction, run_id: uuid.UUID) -> Run:
     """End a pending run, or ask a running one to stop."""
     # Who claims, completes or gives back the run at this moment comes before or after, not in between.
-    runs.lock(tx, run_id)
+    attempts.lock_run(tx, run_id)
     run = runs.get(tx, run_id)
     if run.status is RunStatus.PENDING:
         reason = Reason(
