@@ -111,9 +111,7 @@ def _change_code(database: Database, graph: Graph, count: int) -> None:
             select(definition_versions).where(definition_versions.c.id == flow.definition_version_id)
         ).one()
         other = uuid.uuid4()
-        tx.conn.execute(
-            insert(definition_versions).values({**row._mapping, "id": other, "code_digest": other.hex * 2})
-        )
+        tx.conn.execute(insert(definition_versions).values({**row._mapping, "id": other, "code_digest": other.hex * 2}))
         tx.conn.execute(update(flows).where(flows.c.id <= changed[-1]).values(definition_version_id=other))
         freshness.settle(tx, changed)
 

@@ -7,31 +7,56 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, and_, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, String, Text, and_, cast, extract, func, literal, select, type_coerce
 
-from optaic.domain.plan import OpenStep
+from optaic.domain.freshness import NEVER, FlowState, decide
+from optaic.domain.kind import FlowKind, target_name
+from optaic.domain.plan import NEVER_RUN, Candidate, Followed, OpenStep
 from optaic.domain.status import Freshness, RunStatus, Standing
 from optaic.ledger.columns import Id, among
+from optaic.ledger.freshness import late_flows
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import flow_inputs, flows, plan_members, plan_pins, plan_step_edges, plan_steps
+from optaic.ledger.state import database_clock, load_facts
+from optaic.ledger.tables import flow_inputs, flows, instances, plan_members, plan_pins, plan_step_edges, plan_steps
 from optaic.ledger.tables import runs as runs_table
 
 DURATIONS = 3
 """How many of a flow's last runs say how long it takes."""
 
 
-def unready_upstreams(tx: Transaction, flow_id: uuid.UUID, *, is_settled: bool) -> set[uuid.UUID]:
-    """Read a flow and everything upstream that may have to run for it: one statement.
+_READY = FlowState(freshness=Freshness.READY)
 
-    Parameters
-    ----------
-    tx
-        A transaction.
-    flow_id
-        The flow.
-    is_settled
-        Whether the cache is what the clock says; if not, all of the flow's upstreams are read.
+
+def candidates(tx: Transaction, flow_id: uuid.UUID) -> list[Candidate]:
+    """Read a flow and everything upstream that may have to run for it: a constant number of statements.
+
+    The cache says which flows have causes of their own, unless the clock has overtaken it; these alone are decided from
+    their facts.
     """
+    late = set(late_flows(tx))
+    rows = tx.conn.execute(_scope(tx, flow_id, is_settled=not late)).all()
+    # Each id is made once, however many edges name it: that would take longer than all else.
+    ids = {row.id: uuid.UUID(row.id) for row in rows}
+    edges: dict[str, list[Followed]] = {one: [] for one in ids}
+    for reader, upstream, is_read, read_until in tx.conn.execute(_followed(tx, ids.values())).all():
+        if upstream in ids:
+            edges[reader].append(Followed(ids[upstream], is_read == 1, read_until))
+    own = _own_states(tx, {ids[row.id] for row in rows if row.has_run and (row.is_stale or ids[row.id] in late)})
+    return [
+        Candidate(
+            id=ids[row.id],
+            target=target_name(row.instance, row.instance_kind, row.kind),
+            instance=row.instance,
+            flow_kind=FlowKind(row.kind),
+            own=own.get(ids[row.id], _READY) if row.has_run else NEVER_RUN,
+            edges=tuple(edges[row.id]),
+        )
+        for row in rows
+    ]
+
+
+def _scope(tx: Transaction, flow_id: uuid.UUID, *, is_settled: bool) -> Select[Any]:
+    """Give the query of a flow and everything upstream that is not ready; if the cache is not settled, everything."""
     scope = select(literal(flow_id, Id).label("id")).cte("scope", recursive=True)
     further = select(flow_inputs.c.upstream_flow_id).where(
         flow_inputs.c.tenant_id == tx.tenant_id,
@@ -48,7 +73,53 @@ def unready_upstreams(tx: Transaction, flow_id: uuid.UUID, *, is_settled: bool) 
             .scalar_subquery()
         )
         further = further.where(of_upstream != Freshness.READY)
-    return set(tx.conn.execute(select(scope.union(further).c.id)).scalars())
+    found = scope.union(further)
+    return (
+        select(
+            _plain(flows.c.id, tx).label("id"),
+            flows.c.kind,
+            instances.c.name.label("instance"),
+            instances.c.kind.label("instance_kind"),
+            flows.c.current_run_id.is_not(None).label("has_run"),
+            (flows.c.own_stale_from < NEVER).label("is_stale"),
+        )
+        .select_from(found)
+        .join(flows, and_(flows.c.tenant_id == tx.tenant_id, flows.c.id == found.c.id))
+        .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
+        .where(flows.c.archived_at.is_(None))
+    )
+
+
+def _followed(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> Select[Any]:
+    """Give the query of the edges of some flows that follow their upstream, in order of declaration."""
+    return (
+        select(
+            _plain(flow_inputs.c.flow_id, tx),
+            _plain(flow_inputs.c.upstream_flow_id, tx),
+            flow_inputs.c.is_read,
+            flow_inputs.c.read_until,
+        )
+        .where(
+            flow_inputs.c.tenant_id == tx.tenant_id,
+            flow_inputs.c.ended_at.is_(None),
+            flow_inputs.c.selector == "current",
+            among(flow_inputs.c.flow_id, flow_ids, is_postgresql=tx.is_postgresql),
+        )
+        .order_by(flow_inputs.c.position)
+    )
+
+
+def _plain(column: ColumnElement[Any], tx: Transaction) -> ColumnElement[str]:
+    """Give an id as the text that the database has or makes of it, for reading many."""
+    return cast(column, Text) if tx.is_postgresql else type_coerce(column, String)
+
+
+def _own_states(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, FlowState]:
+    """Decide the states of some flows as if everything upstream of them were ready."""
+    if not flow_ids:
+        return {}
+    now = database_clock(tx)
+    return {flow.id: decide(flow, {}, now) for flow in load_facts(tx, flow_ids)}
 
 
 def seconds_of(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, float]:
@@ -56,34 +127,37 @@ def seconds_of(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UU
 
     Flows that have never completed are missing.
     """
-    last = runs_table.alias("last")
-
-    def nth(offset: int) -> Select[Any]:
-        one = (
-            select(last.c.id)
-            .where(
-                last.c.tenant_id == flows.c.tenant_id,
-                last.c.flow_id == flows.c.id,
-                last.c.status == RunStatus.COMPLETED,
-                last.c.standing == Standing.OFFICIAL,
-            )
-            .order_by(last.c.submitted_at.desc())
-            .limit(1)
-            .offset(offset)
-            .correlate(flows)
-            .scalar_subquery()
+    # The last of each flow are found by the index: to rank all runs would take longer with every day.
+    last = (
+        select(_seconds_taken(tx).label("seconds"))
+        .where(
+            runs_table.c.tenant_id == flows.c.tenant_id,
+            runs_table.c.flow_id == flows.c.id,
+            runs_table.c.status == RunStatus.COMPLETED,
+            runs_table.c.standing == Standing.OFFICIAL,
         )
-        mine = among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql)
-        return select(one.label("id")).where(flows.c.tenant_id == tx.tenant_id, mine)
-
-    chosen = union_all(*(nth(offset) for offset in range(DURATIONS))).subquery()
-    query = select(runs_table.c.flow_id, runs_table.c.started_at, runs_table.c.ended_at).where(
-        runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id.in_(select(chosen.c.id))
+        .order_by(runs_table.c.submitted_at.desc())
+        .limit(DURATIONS)
+        .correlate(flows)
+        .subquery()
     )
-    found: dict[uuid.UUID, list[float]] = {}
-    for row in tx.conn.execute(query):
-        found.setdefault(row.flow_id, []).append((row.ended_at - row.started_at).total_seconds())
-    return {flow_id: statistics.median(took) for flow_id, took in found.items()}
+    listed = select(func.aggregate_strings(cast(last.c.seconds, Text), " ")).scalar_subquery()
+    query = select(_plain(flows.c.id, tx), listed).where(
+        flows.c.tenant_id == tx.tenant_id, among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql)
+    )
+    return {
+        uuid.UUID(flow_id): statistics.median(map(float, took.split()))
+        for flow_id, took in tx.conn.execute(query).all()
+        if took is not None
+    }
+
+
+def _seconds_taken(tx: Transaction) -> ColumnElement[Any]:
+    started_at, ended_at = runs_table.c.started_at, runs_table.c.ended_at
+    if tx.is_postgresql:
+        return extract("epoch", ended_at - started_at)
+    # SQLite's clock has milliseconds; its days as a fraction have less, so what they differ by is rounded.
+    return func.round((func.julianday(ended_at) - func.julianday(started_at)) * 86_400, 3)
 
 
 def read_by(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:

@@ -58,9 +58,7 @@ class PlanRequest:
 
 def preview(tx: Transaction, flow_id: uuid.UUID, mode: PlanMode) -> tuple[PlannedStep, ...]:
     """Decide what would run for a flow now; nothing is written. A constant number of statements."""
-    scope = snapshots.unready_upstreams(tx, flow_id, is_settled=not freshness.late_flows(tx))
-    facts, states, _ = freshness.with_upstreams(tx, scope)
-    return make_steps(facts, states, flow_id, mode)
+    return make_steps(snapshots.candidates(tx, flow_id), flow_id, mode)
 
 
 def create(database: Database, request: PlanRequest) -> Plan:
