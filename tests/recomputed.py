@@ -1,4 +1,4 @@
-"""Freshness and plans decided anew, by brute force, and freshness as it is stored: to compare them with what is read."""
+"""Freshness and plans decided anew, by brute force, and freshness as it is stored: to compare with what is read."""
 
 from __future__ import annotations
 

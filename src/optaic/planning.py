@@ -243,8 +243,8 @@ def _code_digests(runtime: Runtime, target: str, mode: PlanMode) -> dict[str, st
     check_text(target, "the target")
     with runtime.database.read() as tx:
         planned = preview(tx, catalog.find_flow(tx, target).id, mode)
-        refs = {flow.code_ref for flow in catalog.live_flows(tx, [step.flow_id for step in planned])}
-    return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs if ref is not None}
+        refs = {code.code_ref for code in snapshots.code_of(tx, [step.flow_id for step in planned])}
+    return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs}
 
 
 def execute_plan(

@@ -312,6 +312,10 @@ def expected_seconds(steps: Sequence[PlannedStep], seconds: Mapping[uuid.UUID, f
     return max(ends.values())
 
 
+Read = tuple[uuid.UUID, str]
+"""A flow that is read, and by which selector: `current` or `stage:champion`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStep:
     """A step of another plan that has not ended.
@@ -327,22 +331,22 @@ class OpenStep:
     upstream
         The steps that it still waits for, by flow.
     pins
-        The versions that it reads, by flow.
+        The versions that it reads, by flow and selector.
     """
 
     id: uuid.UUID
     flow_id: uuid.UUID
     recorded: tuple[uuid.UUID, uuid.UUID | None] | None
     upstream: Mapping[uuid.UUID, uuid.UUID]
-    pins: Mapping[uuid.UUID, uuid.UUID]
+    pins: Mapping[Read, uuid.UUID]
 
 
 def shared_steps(
     steps: Sequence[PlannedStep],
     *,
     open_steps: Iterable[OpenStep],
-    reads: Mapping[uuid.UUID, Collection[uuid.UUID]],
-    pins: Mapping[uuid.UUID, uuid.UUID],
+    reads: Mapping[uuid.UUID, Collection[Read]],
+    pins: Mapping[Read, uuid.UUID],
     present: Mapping[uuid.UUID, tuple[uuid.UUID, uuid.UUID | None]],
 ) -> dict[uuid.UUID, uuid.UUID]:
     """Find the steps that another plan has already: those whose inputs, code and config would be the same.
@@ -354,9 +358,9 @@ def shared_steps(
     open_steps
         Of other plans.
     reads
-        The flows that each flow follows.
+        What each flow reads that may be of another version another time.
     pins
-        The present version of what is read, by flow.
+        The present version of what is read.
     present
         Revision and code that each flow would run with now.
 
@@ -371,15 +375,19 @@ def shared_steps(
     own = {step.flow_id for step in steps}
     shared: dict[uuid.UUID, uuid.UUID] = {}
 
-    def reads_the_same(one: OpenStep, upstream_id: uuid.UUID) -> bool:
-        if upstream_id in one.upstream:
-            return shared.get(upstream_id) == one.upstream[upstream_id]
-        return upstream_id not in own and one.pins.get(upstream_id) == pins.get(upstream_id)
+    def reads_the_same(one: OpenStep, read: Read) -> bool:
+        upstream_id, selector = read
+        if selector == "current":
+            if upstream_id in one.upstream:
+                return shared.get(upstream_id) == one.upstream[upstream_id]
+            if upstream_id in own:
+                return False
+        return one.pins.get(read) == pins.get(read)
 
     for step in steps:
         for one in candidates.get(step.flow_id, ()):
             is_present = one.recorded is None or one.recorded == present.get(step.flow_id)
-            if is_present and all(reads_the_same(one, upstream_id) for upstream_id in reads.get(step.flow_id, ())):
+            if is_present and all(reads_the_same(one, read) for read in reads.get(step.flow_id, ())):
                 shared[step.flow_id] = one.id
                 break
     return shared

@@ -1,12 +1,14 @@
-"""Many runs recorded at once: a number of statements that does not grow with them."""
+"""Many rows at once: a number of statements that does not grow with them."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import JSON, ColumnElement, Integer, Table, Text, bindparam, cast, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import BY_FLOW_KIND, BY_RUN_TYPE, RunType
@@ -64,3 +66,44 @@ def insert_runs(tx: Transaction, wanted: Sequence[tuple[Flow, Mapping[str, Any]]
         )
         activities.record_all(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", told)
     return [row["id"] for row in rows]
+
+
+def insert_columns(
+    tx: Transaction, table: Table, columns: Mapping[str, Sequence[Any]], *, now: str | None = None
+) -> None:
+    """Insert rows that are given column by column, in one statement: tens of thousands in a fraction of a second.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    table
+        Where to; its `tenant_id` is filled in.
+    columns
+        Values by column, all of the same length; those of a JSON column as text. Nothing happens if there are none.
+    now
+        A column that takes the database's clock.
+    """
+    if not next(iter(columns.values())):
+        return
+    clock = {} if now is None else {now: db_now()}
+    if tx.is_postgresql:
+        values: dict[str, ColumnElement[Any]] = {"tenant_id": literal(tx.tenant_id, Integer())}
+        for name, given in columns.items():
+            is_json = isinstance(table.c[name].type, JSON)
+            listed = bindparam(None, list(given), type_=ARRAY(Text() if is_json else table.c[name].type))
+            values[name] = cast(func.unnest(listed), JSONB) if is_json else func.unnest(listed)
+        values |= clock
+        tx.conn.execute(insert(table).from_select(list(values), select(*values.values())))
+        return
+    dialect = tx.conn.dialect
+    named: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in ("tenant_id", *columns)}
+    compiled = insert(table).values({**named, **clock}).compile(dialect=dialect)
+    plain: dict[str, Iterable[Any]] = {"tenant_id": repeat(tx.tenant_id)}
+    for name, given in columns.items():
+        kind = table.c[name].type
+        write = None if isinstance(kind, JSON) else kind.dialect_impl(dialect).bind_processor(dialect)
+        plain[name] = given if write is None else [None if value is None else write(value) for value in given]
+    # The driver itself, because the parameters of each row are ready: a third of the time.
+    rows = list(zip(*(plain[name] for name in compiled.positiontup or ()), strict=False))
+    tx.conn.exec_driver_sql(str(compiled), rows)

@@ -5,19 +5,47 @@ from __future__ import annotations
 import statistics
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, Text, and_, cast, extract, func, literal, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    String,
+    Text,
+    and_,
+    cast,
+    exists,
+    extract,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from optaic.domain.freshness import NEVER, FlowState, decide
 from optaic.domain.kind import FlowKind, target_name
-from optaic.domain.plan import NEVER_RUN, Candidate, Followed, OpenStep
+from optaic.domain.plan import NEVER_RUN, Candidate, Followed, OpenStep, Read
 from optaic.domain.status import Freshness, RunStatus, Standing
 from optaic.ledger.columns import Id, among
 from optaic.ledger.freshness import late_flows
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import database_clock, load_facts
-from optaic.ledger.tables import flow_inputs, flows, instances, plan_members, plan_pins, plan_step_edges, plan_steps
+from optaic.ledger.tables import (
+    definition_versions,
+    definitions,
+    flow_inputs,
+    flows,
+    instances,
+    plan_members,
+    plan_pins,
+    plan_step_edges,
+    plan_steps,
+    version_stages,
+)
 from optaic.ledger.tables import runs as runs_table
 
 DURATIONS = 3
@@ -160,25 +188,103 @@ def _seconds_taken(tx: Transaction) -> ColumnElement[Any]:
     return func.round((func.julianday(ended_at) - func.julianday(started_at)) * 86_400, 3)
 
 
-def read_by(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
-    """Read the present version of everything that some flows follow, and of themselves; flows without are missing."""
+def present_pins(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[Read, uuid.UUID]:
+    """Read the present versions of what some flows read, and of themselves; what has none is missing."""
+    return {(row.flow_id, row.selector): row.version_id for row in tx.conn.execute(_present_pins(tx, flow_ids))}
+
+
+def pin_present(tx: Transaction, plan_id: uuid.UUID, flow_ids: Collection[uuid.UUID]) -> None:
+    """Let a plan read the present versions of what some flows read, and of themselves: one statement."""
+    found = _present_pins(tx, flow_ids).subquery()
+    query = select(literal(tx.tenant_id), literal(plan_id, Id), found.c.flow_id, found.c.selector, found.c.version_id)
+    tx.conn.execute(insert(plan_pins).from_select(["tenant_id", "plan_id", "flow_id", "selector", "version_id"], query))
+
+
+def _present_pins(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> CompoundSelect[Any]:
     mine = among(flow_inputs.c.flow_id, flow_ids, is_postgresql=tx.is_postgresql)
-    upstreams = select(flow_inputs.c.upstream_flow_id).where(
-        flow_inputs.c.tenant_id == tx.tenant_id,
-        flow_inputs.c.ended_at.is_(None),
-        flow_inputs.c.selector == "current",
-        mine,
-    )
-    query = select(flows.c.id, flows.c.current_version_id).where(
+    live = (flow_inputs.c.tenant_id == tx.tenant_id, flow_inputs.c.ended_at.is_(None), mine)
+    upstreams = select(flow_inputs.c.upstream_flow_id).where(*live, flow_inputs.c.selector == "current")
+    current = select(
+        flows.c.id.label("flow_id"),
+        literal("current").label("selector"),
+        flows.c.current_version_id.label("version_id"),
+    ).where(
         flows.c.tenant_id == tx.tenant_id,
         flows.c.current_version_id.is_not(None),
         flows.c.id.in_(upstreams) | among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql),
     )
-    return {row.id: row.current_version_id for row in tx.conn.execute(query)}
+    later = version_stages.alias("later")
+    staged = (
+        select(
+            version_stages.c.flow_id,
+            (literal("stage:") + version_stages.c.stage).label("selector"),
+            version_stages.c.version_id,
+        )
+        .join(
+            flow_inputs,
+            and_(
+                flow_inputs.c.tenant_id == version_stages.c.tenant_id,
+                flow_inputs.c.upstream_flow_id == version_stages.c.flow_id,
+                flow_inputs.c.selector_stage == version_stages.c.stage,
+            ),
+        )
+        .where(
+            *live,
+            flow_inputs.c.selector == "stage",
+            version_stages.c.ended_at.is_(None),
+            ~exists().where(
+                later.c.tenant_id == version_stages.c.tenant_id,
+                later.c.flow_id == version_stages.c.flow_id,
+                later.c.stage == version_stages.c.stage,
+                later.c.ended_at.is_(None),
+                tuple_(later.c.set_at, later.c.id) > tuple_(version_stages.c.set_at, version_stages.c.id),
+            ),
+        )
+        .distinct()
+    )
+    return current.union_all(staged)
 
 
-def open_steps(tx: Transaction, flow_ids: Collection[uuid.UUID], read_ids: Collection[uuid.UUID]) -> list[OpenStep]:
-    """Read the steps of some flows that have not ended, with what they wait for and their pins of what is read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """The code that an instance would run with now: its reference and digest."""
+
+    instance: str
+    code_ref: str
+    code_digest: str
+
+
+def code_of(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> list[Code]:
+    """Read the code of some flows; built-in procedures are left out."""
+    query = (
+        select(instances.c.name, definitions.c.code_ref, definition_versions.c.code_digest)
+        .select_from(flows)
+        .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
+        .join(
+            definition_versions,
+            and_(
+                definition_versions.c.tenant_id == flows.c.tenant_id,
+                definition_versions.c.id == flows.c.definition_version_id,
+            ),
+        )
+        .join(
+            definitions,
+            and_(
+                definitions.c.tenant_id == definition_versions.c.tenant_id,
+                definitions.c.id == definition_versions.c.definition_id,
+            ),
+        )
+        .where(flows.c.tenant_id == tx.tenant_id, among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql))
+        .order_by(instances.c.name)
+    )
+    return [
+        Code(instance=name, code_ref=code_ref, code_digest=code_digest)
+        for name, code_ref, code_digest in tx.conn.execute(query).all()
+    ]
+
+
+def open_steps(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> list[OpenStep]:
+    """Read the steps of some flows that have not ended, with what they wait for and the pins of their plans.
 
     One statement where there are none, three otherwise. Steps that were asked to stop are left out.
     """
@@ -226,15 +332,14 @@ def open_steps(tx: Transaction, flow_ids: Collection[uuid.UUID], read_ids: Colle
         )
     ):
         waits.setdefault(row.step_id, {})[row.flow_id] = row.id
-    pins: dict[uuid.UUID, dict[uuid.UUID, uuid.UUID]] = {}
+    pins: dict[uuid.UUID, dict[Read, uuid.UUID]] = {}
     for row in tx.conn.execute(
-        select(plan_pins.c.plan_id, plan_pins.c.flow_id, plan_pins.c.version_id).where(
+        select(plan_pins.c.plan_id, plan_pins.c.flow_id, plan_pins.c.selector, plan_pins.c.version_id).where(
             plan_pins.c.tenant_id == tx.tenant_id,
             among(plan_pins.c.plan_id, {row.plan_id for row in found.values()}, is_postgresql=tx.is_postgresql),
-            among(plan_pins.c.flow_id, read_ids, is_postgresql=tx.is_postgresql),
         )
     ):
-        pins.setdefault(row.plan_id, {})[row.flow_id] = row.version_id
+        pins.setdefault(row.plan_id, {})[row.flow_id, row.selector] = row.version_id
     return [
         OpenStep(
             id=row.id,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, and_, bindparam, delete, exists, insert, select, update
 
-from optaic.domain.plan import PlanStatus, StepStatus
+from optaic.domain.plan import PlanStatus, Read, StepStatus
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
@@ -24,8 +24,8 @@ from optaic.ledger.tables import (
 )
 
 
-def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
-    """Read the versions that a step reads, by flow; plans that share it agree on them."""
+def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[Read, uuid.UUID]:
+    """Read the versions that a step reads, by flow and selector; plans that share it agree on them."""
     plan_id = (
         select(plan_members.c.plan_id)
         .where(plan_members.c.tenant_id == tx.tenant_id, plan_members.c.step_id == step_id)
@@ -40,10 +40,10 @@ def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
         )
         .where(plan_steps.c.tenant_id == tx.tenant_id, plan_steps.c.id == step_id)
     )
-    query = select(plan_pins.c.flow_id, plan_pins.c.version_id).where(
+    query = select(plan_pins.c.flow_id, plan_pins.c.selector, plan_pins.c.version_id).where(
         plan_pins.c.tenant_id == tx.tenant_id, plan_pins.c.plan_id == plan_id, plan_pins.c.flow_id.in_(reads)
     )
-    return {row.flow_id: row.version_id for row in tx.conn.execute(query)}
+    return {(row.flow_id, row.selector): row.version_id for row in tx.conn.execute(query)}
 
 
 def end_steps(
@@ -98,6 +98,7 @@ def pin_result(tx: Transaction, step_id: uuid.UUID, flow_id: uuid.UUID, version_
             .where(
                 plan_pins.c.tenant_id == tx.tenant_id,
                 plan_pins.c.flow_id == flow_id,
+                plan_pins.c.selector == "current",
                 among(plan_pins.c.plan_id, plan_ids, is_postgresql=tx.is_postgresql),
             )
             .values(version_id=version_id)
@@ -108,7 +109,13 @@ def pin_result(tx: Transaction, step_id: uuid.UUID, flow_id: uuid.UUID, version_
         tx.conn.execute(
             insert(plan_pins),
             [
-                {"tenant_id": tx.tenant_id, "plan_id": plan_id, "flow_id": flow_id, "version_id": version_id}
+                {
+                    "tenant_id": tx.tenant_id,
+                    "plan_id": plan_id,
+                    "flow_id": flow_id,
+                    "selector": "current",
+                    "version_id": version_id,
+                }
                 for plan_id in plan_ids - had
             ],
         )
@@ -177,6 +184,7 @@ def new_pins(tx: Transaction, step_ids: Collection[uuid.UUID]) -> list[NewPin]:
                 plan_pins.c.tenant_id == plan_members.c.tenant_id,
                 plan_pins.c.plan_id == plan_members.c.plan_id,
                 plan_pins.c.flow_id == run_inputs.c.upstream_flow_id,
+                plan_pins.c.selector == run_inputs.c.selector,
                 plan_pins.c.version_id != run_inputs.c.version_id,
             ),
         )
