@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Integer, Table, Text, bindparam, cast, func, insert, literal, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Integer,
+    String,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from optaic.domain import run as transitions
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import BY_FLOW_KIND, BY_RUN_TYPE, RunType
+from optaic.domain.reason import Reason
+from optaic.domain.run import Run
 from optaic.domain.status import RunStatus
 from optaic.ledger import activities
+from optaic.ledger import runs as runs_of
 from optaic.ledger.catalog import Flow
-from optaic.ledger.columns import db_now
+from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import EXTENSIONS, runs
 
@@ -68,6 +86,74 @@ def insert_runs(tx: Transaction, wanted: Sequence[tuple[Flow, Mapping[str, Any]]
     return [row["id"] for row in rows]
 
 
+def cancel_pending(tx: Transaction, found: Sequence[Run], reason: Reason) -> None:
+    """Cancel pending runs, each as `optaic.ledger.runs.change` would.
+
+    Parameters
+    ----------
+    tx
+        An open transaction that holds the runs' locks.
+    found
+        The runs, as they were read under these locks.
+    reason
+        Why, for all of them.
+
+    Raises
+    ------
+    IllegalTransitionError
+        If one of them is not pending.
+    """
+    if not found:
+        return
+    decided = [transitions.cancel_pending(run, reason) for run in found]
+    why = {
+        "reason_code": reason.code,
+        "reason_message": reason.message,
+        "reason_next_step": reason.next_step,
+    }
+    tx.conn.execute(
+        runs_of.update_status(RunStatus.CANCELLED),
+        [
+            {
+                "tenant": tx.tenant_id,
+                "run": run.id,
+                "source": one.source,
+                "fence": one.fence,
+                "status": one.target,
+                **why,
+            }
+            for run, one in zip(found, decided, strict=True)
+        ],
+    )
+    told: dict[str, list[tuple[uuid.UUID | str, Mapping[str, Any]]]] = {}
+    for run, one in zip(found, decided, strict=True):
+        facts = {
+            "instance_id": str(run.instance_id),
+            "instance": run.instance,
+            "status": one.target,
+            "attempt": one.fence,
+            "reason_code": reason.code,
+            "reason": reason.message,
+        }
+        told.setdefault(f"{run.slug}.{one.verb}", []).append((run.id, facts))
+    for verb, facts in told.items():
+        activities.record_all(tx, verb, facts)
+
+
+def lock_runs(tx: Transaction, run_ids: Collection[uuid.UUID]) -> list[Run]:
+    """Read runs and keep others from changing them until the commit: in the order of their ids, one statement."""
+    if not run_ids:
+        return []
+    query = (
+        runs_of.select_runs()
+        .where(runs.c.tenant_id == tx.tenant_id, among(runs.c.id, run_ids, is_postgresql=tx.is_postgresql))
+        .order_by(runs.c.id)
+    )
+    if tx.is_postgresql:
+        query = query.with_for_update(of=runs, key_share=True)
+    return [runs_of.to_run(row) for row in tx.conn.execute(query).all()]
+
+
 def insert_columns(
     tx: Transaction, table: Table, columns: Mapping[str, Sequence[Any]], *, now: str | None = None
 ) -> None:
@@ -107,3 +193,8 @@ def insert_columns(
     # The driver itself, because the parameters of each row are ready: a third of the time.
     rows = list(zip(*(plain[name] for name in compiled.positiontup or ()), strict=False))
     tx.conn.exec_driver_sql(str(compiled), rows)
+
+
+def plain_id(column: ColumnElement[Any], tx: Transaction) -> ColumnElement[str]:
+    """Give an id as text, as the database has it: for tens of thousands, most of which are the same."""
+    return cast(column, Text) if tx.is_postgresql else type_coerce(column, String)

@@ -15,7 +15,7 @@ from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, Step, St
 from optaic.domain.run import Run
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.ledger import runs
-from optaic.ledger.bulk import insert_columns
+from optaic.ledger.bulk import insert_columns, plain_id
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     flows,
@@ -148,26 +148,15 @@ def _to_plan(row: Row[Any], steps: Iterable[Step]) -> Plan:
 
 def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
     members = (plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id)
-    upstream, of_step = plan_steps.alias("upstream"), plan_members.c.step_id
-    reads: dict[uuid.UUID, list[uuid.UUID]] = {}
-    for row in tx.conn.execute(
-        select(plan_step_edges.c.step_id, upstream.c.flow_id)
-        .join(
-            plan_members,
-            and_(plan_members.c.tenant_id == plan_step_edges.c.tenant_id, of_step == plan_step_edges.c.step_id),
-        )
-        .join(
-            upstream,
-            and_(
-                upstream.c.tenant_id == plan_step_edges.c.tenant_id, upstream.c.id == plan_step_edges.c.upstream_step_id
-            ),
-        )
-        .where(*members)
-    ):
-        reads.setdefault(row.step_id, []).append(row.flow_id)
+    of_step = plan_members.c.step_id
     query = (
         select(
-            plan_steps,
+            plain_id(plan_steps.c.id, tx).label("id"),
+            plain_id(plan_steps.c.flow_id, tx).label("flow_id"),
+            plan_steps.c.status,
+            plan_steps.c.causes,
+            plan_steps.c.run_id,
+            plan_steps.c.reason,
             plan_members.c.batch,
             flows.c.kind,
             instances.c.name.label("instance"),
@@ -179,10 +168,25 @@ def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
         .where(*members)
         .order_by(plan_members.c.batch, instances.c.name, flows.c.kind)
     )
+    rows = tx.conn.execute(query).all()
+    # Each id is made once, however many edges name it: that would take longer than all else.
+    flow_of = {row.id: uuid.UUID(row.flow_id) for row in rows}
+    reads: dict[str, list[uuid.UUID]] = {step_id: [] for step_id in flow_of}
+    edges = (
+        select(plain_id(plan_step_edges.c.step_id, tx), plain_id(plan_step_edges.c.upstream_step_id, tx))
+        .join(
+            plan_members,
+            and_(plan_members.c.tenant_id == plan_step_edges.c.tenant_id, of_step == plan_step_edges.c.step_id),
+        )
+        .where(*members)
+    )
+    for step_id, upstream_step_id in tx.conn.execute(edges).all():
+        if upstream_step_id in flow_of:
+            reads[step_id].append(flow_of[upstream_step_id])
     return [
         Step(
-            id=row.id,
-            flow_id=row.flow_id,
+            id=uuid.UUID(row.id),
+            flow_id=flow_of[row.id],
             target=target_name(row.instance, row.instance_kind, row.kind),
             instance=row.instance,
             flow_kind=row.kind,
@@ -191,9 +195,9 @@ def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
             causes=row.causes,
             run_id=row.run_id,
             reason=row.reason,
-            upstream_ids=tuple(reads.get(row.id, ())),
+            upstream_ids=tuple(reads[row.id]),
         )
-        for row in tx.conn.execute(query)
+        for row in rows
     ]
 
 

@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
-    String,
     Text,
     and_,
     cast,
@@ -23,13 +22,13 @@ from sqlalchemy import (
     literal,
     select,
     tuple_,
-    type_coerce,
 )
 
 from optaic.domain.freshness import NEVER, FlowState, decide
 from optaic.domain.kind import FlowKind, target_name
 from optaic.domain.plan import NEVER_RUN, Candidate, Followed, OpenStep, Read
 from optaic.domain.status import Freshness, RunStatus, Standing
+from optaic.ledger.bulk import plain_id
 from optaic.ledger.columns import Id, among
 from optaic.ledger.freshness import late_flows
 from optaic.ledger.session import Transaction
@@ -104,7 +103,7 @@ def _scope(tx: Transaction, flow_id: uuid.UUID, *, is_settled: bool) -> Select[A
     found = scope.union(further)
     return (
         select(
-            _plain(flows.c.id, tx).label("id"),
+            plain_id(flows.c.id, tx).label("id"),
             flows.c.kind,
             instances.c.name.label("instance"),
             instances.c.kind.label("instance_kind"),
@@ -122,8 +121,8 @@ def _followed(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> Select[Any]:
     """Give the query of the edges of some flows that follow their upstream, in order of declaration."""
     return (
         select(
-            _plain(flow_inputs.c.flow_id, tx),
-            _plain(flow_inputs.c.upstream_flow_id, tx),
+            plain_id(flow_inputs.c.flow_id, tx),
+            plain_id(flow_inputs.c.upstream_flow_id, tx),
             flow_inputs.c.is_read,
             flow_inputs.c.read_until,
         )
@@ -135,11 +134,6 @@ def _followed(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> Select[Any]:
         )
         .order_by(flow_inputs.c.position)
     )
-
-
-def _plain(column: ColumnElement[Any], tx: Transaction) -> ColumnElement[str]:
-    """Give an id as the text that the database has or makes of it, for reading many."""
-    return cast(column, Text) if tx.is_postgresql else type_coerce(column, String)
 
 
 def _own_states(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, FlowState]:
@@ -170,7 +164,7 @@ def seconds_of(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UU
         .subquery()
     )
     listed = select(func.aggregate_strings(cast(last.c.seconds, Text), " ")).scalar_subquery()
-    query = select(_plain(flows.c.id, tx), listed).where(
+    query = select(plain_id(flows.c.id, tx), listed).where(
         flows.c.tenant_id == tx.tenant_id, among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql)
     )
     return {
