@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--state", choices=list(_STATES), action="append")
     parser.add_argument("--only", choices=("SQLite", "PostgreSQL"))
     given = parser.parse_args()
     graph = Graph(layers=given.layers, width=given.width)
@@ -53,10 +54,10 @@ def main() -> None:
     )
     with _ledgers.servers((given.only,) if given.only else ("SQLite", "PostgreSQL")) as servers:
         for system, databases in servers.items():
-            _measure(system, databases, graph, given.blocks)
+            _measure(system, databases, graph, given.blocks, given.state or list(_STATES))
 
 
-def _measure(system: str, databases: Databases, graph: Graph, blocks: int) -> None:
+def _measure(system: str, databases: Databases, graph: Graph, blocks: int, states: list[str]) -> None:
     with closing(Database(_ledgers.migrated(databases, "plan"))) as database:
         _build(database, graph)
         target = add_dataset(
@@ -64,8 +65,8 @@ def _measure(system: str, databases: Databases, graph: Graph, blocks: int) -> No
         )
         settings = Settings(project_root=Path.cwd(), database_url=database.url, storage_url="unused")
         runtime = Runtime(settings=settings, database=database)
-        for name, change in _STATES.items():
-            change(database, graph)
+        for name in states:
+            _STATES[name](database, graph)
             _vacuum(database)
             print(f"  {system}, {name}:", flush=True)
             _say("decide the steps", [_took(lambda: _decide(database, target)) for _ in range(blocks)])
@@ -94,24 +95,26 @@ def _record(database: Database) -> Plan:
 
 
 def _first_layer(database: Database, graph: Graph) -> None:
-    _change_code(database, graph, graph.width)
+    _change_code(database, graph.width)
 
 
 def _everything(database: Database, graph: Graph) -> None:
-    _change_code(database, graph, graph.size)
+    _change_code(database, graph.size)
 
 
-def _change_code(database: Database, graph: Graph, count: int) -> None:
+def _change_code(database: Database, count: int) -> None:
     """Let the first flows have other code than their last runs."""
     changed = [_id(flow) for flow in range(count)]
     with database.write() as tx:
         lock_graph(tx)
         flow = catalog.get_flow(tx, _id(0))
-        row = tx.conn.execute(
-            select(definition_versions).where(definition_versions.c.id == flow.definition_version_id)
-        ).one()
+        row = (
+            tx.conn.execute(select(definition_versions).where(definition_versions.c.id == flow.definition_version_id))
+            .mappings()
+            .one()
+        )
         other = uuid.uuid4()
-        tx.conn.execute(insert(definition_versions).values({**row._mapping, "id": other, "code_digest": other.hex * 2}))
+        tx.conn.execute(insert(definition_versions).values({**row, "id": other, "code_digest": other.hex * 2}))
         tx.conn.execute(update(flows).where(flows.c.id <= changed[-1]).values(definition_version_id=other))
         freshness.settle(tx, changed)
 

@@ -349,37 +349,34 @@ def leave_shared(tx: Transaction, plan_id: uuid.UUID) -> dict[uuid.UUID, uuid.UU
     dict
         Its other steps that have not ended, and the run of each.
     """
-    other = plan_members.alias("other")
-    open_steps = (
-        select(plan_members.c.step_id)
-        .join(
-            plan_steps,
-            and_(plan_steps.c.tenant_id == plan_members.c.tenant_id, plan_steps.c.id == plan_members.c.step_id),
-        )
-        .where(
-            plan_members.c.tenant_id == tx.tenant_id,
-            plan_members.c.plan_id == plan_id,
-            plan_steps.c.ended_at.is_(None),
-        )
+    # By lists of ids, not by joins: of a plan that was just recorded PostgreSQL has no statistics, and would go through
+    # all steps for each step.
+    is_postgresql = tx.is_postgresql
+    members = select(plan_members.c.step_id).where(
+        plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id
     )
-    shared = (
-        select(other.c.step_id)
-        .join(plans, and_(plans.c.tenant_id == other.c.tenant_id, plans.c.id == other.c.plan_id))
-        .where(
-            other.c.tenant_id == tx.tenant_id,
-            other.c.plan_id != plan_id,
-            plans.c.status == PlanStatus.RUNNING,
-            other.c.step_id.in_(open_steps),
-        )
-    )
-    tx.conn.execute(
-        delete(plan_members).where(
-            plan_members.c.tenant_id == tx.tenant_id,
-            plan_members.c.plan_id == plan_id,
-            among(plan_members.c.step_id, list(tx.conn.execute(shared).scalars()), is_postgresql=tx.is_postgresql),
-        )
-    )
+    member_ids = list(tx.conn.execute(members).scalars())
     query = select(plan_steps.c.id, plan_steps.c.run_id).where(
-        plan_steps.c.tenant_id == tx.tenant_id, plan_steps.c.id.in_(open_steps)
+        plan_steps.c.tenant_id == tx.tenant_id,
+        plan_steps.c.ended_at.is_(None),
+        among(plan_steps.c.id, member_ids, is_postgresql=is_postgresql),
     )
-    return {row.id: row.run_id for row in tx.conn.execute(query)}
+    open_steps = {row.id: row.run_id for row in tx.conn.execute(query)}
+    running = select(plans.c.id).where(
+        plans.c.tenant_id == tx.tenant_id, plans.c.status == PlanStatus.RUNNING, plans.c.id != plan_id
+    )
+    others = select(plan_members.c.step_id).where(
+        plan_members.c.tenant_id == tx.tenant_id,
+        plan_members.c.plan_id.in_(running),
+        among(plan_members.c.step_id, open_steps.keys(), is_postgresql=is_postgresql),
+    )
+    shared = set(tx.conn.execute(others).scalars())
+    if shared:
+        tx.conn.execute(
+            delete(plan_members).where(
+                plan_members.c.tenant_id == tx.tenant_id,
+                plan_members.c.plan_id == plan_id,
+                among(plan_members.c.step_id, shared, is_postgresql=is_postgresql),
+            )
+        )
+    return {step_id: run_id for step_id, run_id in open_steps.items() if step_id not in shared}
