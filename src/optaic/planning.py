@@ -173,6 +173,7 @@ def plan_of(runtime: Runtime, target: str, *, is_smart: bool = False) -> dict[st
         planned = preview(tx, flow.id, mode)
         seconds = snapshots.seconds_of(tx, [step.flow_id for step in planned])
     targets = {step.flow_id: step.target for step in planned}
+    # What is not ready is told in the same words, by the same object, to all who read it.
     causes = {key: cause.to_json() for key, cause in distinct_causes(planned).items()}
     batches: dict[int, list[PlannedStep]] = {}
     for step in planned:
@@ -205,7 +206,7 @@ def _step_json(
         "target": step.target,
         "instance": step.instance,
         "flow_kind": step.flow_kind,
-        "causes": [causes[id(cause)].copy() for cause in step.causes],
+        "causes": [causes[id(cause)] for cause in step.causes],
         "upstream": [targets[one] for one in step.upstream_ids],
         "is_needed": step.is_needed,
         "expected_seconds": seconds,

@@ -15,7 +15,6 @@ from optaic.domain.freshness import EVERYTHING, NEVER, Change, Edge, FlowFacts, 
 from optaic.domain.kind import FlowKind
 from optaic.domain.plan import (
     Candidate,
-    Followed,
     OpenStep,
     PlanMode,
     PlannedStep,
@@ -60,9 +59,8 @@ def candidate(flow: FlowFacts) -> Candidate:
         instance=flow.target,
         flow_kind=FlowKind.REFRESH,
         own=decide(flow, {}, NOW),
-        edges=tuple(
-            Followed(edge.upstream_id, edge.is_read, edge.read_until) for edge in flow.edges if edge.is_current
-        ),
+        upstream_ids=tuple(edge.upstream_id for edge in flow.edges if edge.is_current),
+        readings=tuple((edge.is_read, edge.read_until) for edge in flow.edges if edge.is_current),
     )
 
 

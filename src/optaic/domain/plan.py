@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from optaic.domain.freshness import (
     NEVER,
@@ -60,14 +60,11 @@ class StepStatus(StrEnum):
     """It was cancelled, or its run was."""
 
 
-class Followed(NamedTuple):
-    """A live edge of a flow that follows its upstream: what the flow's current run read over it."""
+Reading = tuple[bool, dt.date]
+"""What a flow's current run read over an edge: whether it read anything, and the last event date.
 
-    upstream_id: uuid.UUID
-    is_read: bool
-    """False if that run read nothing of it."""
-    read_until: dt.date
-    """The last event date read; `NEVER` for a reading without an end, and if there is no current run."""
+The date is `NEVER` for a reading without an end, and if there is no current run.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +77,10 @@ class Candidate:
         The flow, how people name it, and what of.
     own
         Its state by itself: as if everything upstream were ready.
-    edges
-        What it follows, in order of declaration.
+    upstream_ids
+        What it follows, edge by edge in order of declaration.
+    readings
+        What was read over each of these edges.
     """
 
     id: uuid.UUID
@@ -89,7 +88,8 @@ class Candidate:
     instance: str
     flow_kind: FlowKind
     own: FlowState
-    edges: tuple[Followed, ...] = ()
+    upstream_ids: tuple[uuid.UUID, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,16 +163,9 @@ def make_steps(candidates: Iterable[Candidate], target_id: uuid.UUID, mode: Plan
     flows = list(candidates)
     # Flows are numbered: numbers are hashed and compared ten times as fast as ids, and there are many edges.
     number_of = {flow.id: number for number, flow in enumerate(flows)}
-    edges = [
-        [
-            (upstream, edge.is_read, edge.read_until)
-            for edge in flow.edges
-            if (upstream := number_of.get(edge.upstream_id)) is not None
-        ]
-        for flow in flows
-    ]
-    order = _upstream_first(edges)
-    states = _unready(flows, edges, order)
+    upstreams = [[number_of.get(flow_id, _READY) for flow_id in flow.upstream_ids] for flow in flows]
+    order = _upstream_first(upstreams)
+    states = _unready(flows, upstreams, order)
     target = number_of[target_id]
     if mode is PlanMode.SMART and target not in states:
         return ()
@@ -183,43 +176,45 @@ def make_steps(candidates: Iterable[Candidate], target_id: uuid.UUID, mode: Plan
         one = stack.pop()
         if one not in found:
             found.add(one)
-            stack.extend(_blocking(flows[one], edges[one], blocked_from))
+            stack.extend(_blocking(flows[one], upstreams[one], blocked_from))
     told = _told([one for one in found if one in blocked_from], flows, states)
     steps: dict[int, PlannedStep] = {}
     for one in order:
         if one not in found:
             continue
         flow = flows[one]
-        upstreams = [upstream for upstream in dict.fromkeys(edge[0] for edge in edges[one]) if upstream in steps]
+        awaited = [upstream for upstream in dict.fromkeys(upstreams[one]) if upstream in steps]
         if one == target:
             is_needed = mode is PlanMode.RECURSIVE or flow.own.own_from < NEVER
         else:
-            is_needed = not upstreams or flow.own.own_blocks_from < NEVER
-        inherited = [told[upstream] for upstream in _reaching(edges[one], blocked_from)]
+            is_needed = not awaited or flow.own.own_blocks_from < NEVER
+        inherited = [told[upstream] for upstream in _reaching(flow, upstreams[one], blocked_from)]
         steps[one] = PlannedStep(
             flow_id=flow.id,
             target=flow.target,
             instance=flow.instance,
             flow_kind=flow.flow_kind,
             causes=(*flow.own.causes, *inherited),
-            upstream_ids=tuple(flows[upstream].id for upstream in upstreams),
-            batch=1 + max((steps[upstream].batch for upstream in upstreams), default=0),
+            upstream_ids=tuple([flows[upstream].id for upstream in awaited]),
+            batch=1 + max([steps[upstream].batch for upstream in awaited], default=0),
             is_needed=is_needed,
         )
     return tuple(sorted(steps.values(), key=lambda step: (step.batch, step.target)))
 
 
-_Edges = Sequence[tuple[int, bool, dt.date]]
-"""Edges of one flow: `Followed`, with the upstream's number."""
+_READY = -1
+"""The number of what is not among the candidates."""
 
 
-def _upstream_first(edges: Sequence[_Edges]) -> list[int]:
+def _upstream_first(upstreams: Sequence[Sequence[int]]) -> list[int]:
     """Order flows so that upstreams come first."""
-    readers: list[list[int]] = [[] for _ in edges]
-    for reader, read in enumerate(edges):
-        for upstream, _, _ in read:
-            readers[upstream].append(reader)
-    waits = [len(read) for read in edges]
+    readers: list[list[int]] = [[] for _ in upstreams]
+    waits = [0] * len(upstreams)
+    for reader, read in enumerate(upstreams):
+        for upstream in read:
+            if upstream != _READY:
+                readers[upstream].append(reader)
+                waits[reader] += 1
     order = [one for one, left in enumerate(waits) if not left]
     for one in order:  # it grows meanwhile
         for reader in readers[one]:
@@ -229,13 +224,15 @@ def _upstream_first(edges: Sequence[_Edges]) -> list[int]:
     return order
 
 
-def _unready(flows: Sequence[Candidate], edges: Sequence[_Edges], order: Iterable[int]) -> dict[int, FlowState]:
+def _unready(
+    flows: Sequence[Candidate], upstreams: Sequence[Sequence[int]], order: Iterable[int]
+) -> dict[int, FlowState]:
     """Decide the state of the flows that are not ready, without the causes that upstreams give them."""
     states: dict[int, FlowState] = {}
     blocked_from: dict[int, dt.date] = {}
     for one in order:
         state = flows[one].own
-        reaching = _reaching(edges[one], blocked_from)
+        reaching = _reaching(flows[one], upstreams[one], blocked_from)
         if reaching:
             has_run = state.freshness is not Freshness.NOT_INITIALIZED
             state = FlowState(
@@ -251,20 +248,20 @@ def _unready(flows: Sequence[Candidate], edges: Sequence[_Edges], order: Iterabl
     return states
 
 
-def _reaching(edges: _Edges, blocked_from: Mapping[int, dt.date]) -> list[int]:
+def _reaching(flow: Candidate, upstreams: Sequence[int], blocked_from: Mapping[int, dt.date]) -> list[int]:
     """Give the upstreams that make a flow stale: they are not ready as far as its current run has read them."""
     return [
         upstream
-        for upstream, is_read, read_until in edges
+        for upstream, (is_read, read_until) in zip(upstreams, flow.readings, strict=True)
         if is_read and upstream in blocked_from and blocked_from[upstream] <= read_until
     ]
 
 
-def _blocking(flow: Candidate, edges: _Edges, blocked_from: Mapping[int, dt.date]) -> list[int]:
+def _blocking(flow: Candidate, upstreams: Sequence[int], blocked_from: Mapping[int, dt.date]) -> list[int]:
     """Give the upstreams that a run of a flow may not read now."""
     if any(cause.kind in _READS_ANEW for cause in flow.own.causes):
-        return [edge[0] for edge in edges if edge[0] in blocked_from]
-    return _reaching(edges, blocked_from)
+        return [upstream for upstream in upstreams if upstream in blocked_from]
+    return _reaching(flow, upstreams, blocked_from)
 
 
 def _told(blocked: Sequence[int], flows: Sequence[Candidate], states: Mapping[int, FlowState]) -> dict[int, Cause]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from optaic.domain.freshness import NEVER, FlowState, decide
 from optaic.domain.kind import FlowKind, target_name
-from optaic.domain.plan import NEVER_RUN, Candidate, Followed, OpenStep, Read
+from optaic.domain.plan import NEVER_RUN, Candidate, OpenStep, Read, Reading
 from optaic.domain.status import Freshness, RunStatus, Standing
 from optaic.ledger.bulk import plain_id
 from optaic.ledger.columns import Id, among
@@ -64,10 +64,14 @@ def candidates(tx: Transaction, flow_id: uuid.UUID) -> list[Candidate]:
     rows = tx.conn.execute(_scope(tx, flow_id, is_settled=not late)).all()
     # Each id is made once, however many edges name it: that would take longer than all else.
     ids = {row.id: uuid.UUID(row.id) for row in rows}
-    edges: dict[str, list[Followed]] = {one: [] for one in ids}
-    for reader, upstream, is_read, read_until in tx.conn.execute(_followed(tx, ids.values())).all():
-        if upstream in ids:
-            edges[reader].append(Followed(ids[upstream], is_read == 1, read_until))
+    upstream_ids: dict[str, list[uuid.UUID]] = {one: [] for one in ids}
+    readings: dict[str, list[Reading]] = {one: [] for one in ids}
+    # In parts, and without an object for each edge: what is alive at a time is what the garbage collector goes through.
+    for part in tx.conn.execute(_followed(tx, ids.values())).partitions(1_000):
+        for reader, upstream, is_read, read_until in part:
+            if upstream in ids:
+                upstream_ids[reader].append(ids[upstream])
+                readings[reader].append((is_read == 1, read_until))
     own = _own_states(tx, {ids[row.id] for row in rows if row.has_run and (row.is_stale or ids[row.id] in late)})
     return [
         Candidate(
@@ -76,7 +80,8 @@ def candidates(tx: Transaction, flow_id: uuid.UUID) -> list[Candidate]:
             instance=row.instance,
             flow_kind=FlowKind(row.kind),
             own=own.get(ids[row.id], _READY) if row.has_run else NEVER_RUN,
-            edges=tuple(edges[row.id]),
+            upstream_ids=tuple(upstream_ids[row.id]),
+            readings=tuple(readings[row.id]),
         )
         for row in rows
     ]
