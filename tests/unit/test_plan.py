@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from optaic.domain.freshness import EVERYTHING, NEVER, Change, Edge, FlowFacts, decide, evaluate
 from optaic.domain.kind import FlowKind
-from optaic.domain.plan import (
-    Candidate,
-    OpenStep,
-    PlanMode,
-    PlannedStep,
-    expected_seconds,
-    make_steps,
-    shared_steps,
-)
+from optaic.domain.plan import Candidate, PlanMode, PlannedStep, expected_seconds, make_steps
+from optaic.domain.sharing import OpenStep, Read, shared_steps
 from tests.recomputed import steps_by_brute_force
 
 NOW = dt.datetime(2024, 1, 3, 12, tzinfo=dt.UTC)
@@ -165,13 +158,17 @@ def test_a_plan_takes_as_long_as_its_longest_way_through(seconds: dict[int, floa
     assert expected_seconds(planned, {uuid.UUID(int=number): value for number, value in seconds.items()}) == expected
 
 
+def current(number: int) -> Read:
+    return uuid.UUID(int=number), "current"
+
+
 def sharing(*open_steps: OpenStep, pins: dict[int, uuid.UUID]) -> set[int]:
     planned = steps_of(flow(1, is_stale=True), flow(2, 1), flow(3, 2))
     found = shared_steps(
         planned,
         open_steps=open_steps,
-        reads={uuid.UUID(int=2): [uuid.UUID(int=1), uuid.UUID(int=9)], uuid.UUID(int=3): [uuid.UUID(int=2)]},
-        pins={uuid.UUID(int=number): version for number, version in pins.items()},
+        reads={uuid.UUID(int=2): [current(1), current(9)], uuid.UUID(int=3): [current(2)]},
+        pins={current(number): version for number, version in pins.items()},
         present={uuid.UUID(int=number): (V1, V1) for number in (1, 2, 3)},
     )
     return {flow_id.int for flow_id in found}
@@ -183,7 +180,7 @@ def open_step(number: int, *, waits_for: int | None = None, code: uuid.UUID | No
         flow_id=uuid.UUID(int=number),
         recorded=None if code is None else (V1, code),
         upstream={} if waits_for is None else {uuid.UUID(int=waits_for): uuid.UUID(int=100 + waits_for)},
-        pins={uuid.UUID(int=9): V1},
+        pins={current(9): V1},
     )
 
 

@@ -26,7 +26,8 @@ from sqlalchemy import (
 
 from optaic.domain.freshness import NEVER, FlowState, decide
 from optaic.domain.kind import FlowKind, target_name
-from optaic.domain.plan import NEVER_RUN, Candidate, OpenStep, Read, Reading
+from optaic.domain.plan import NEVER_RUN, Candidate, Reading
+from optaic.domain.sharing import OpenStep, Read
 from optaic.domain.status import Freshness, RunStatus, Standing
 from optaic.ledger.bulk import plain_id
 from optaic.ledger.columns import Id, among

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, and_, bindparam, delete, exists, insert, select, update
 
-from optaic.domain.plan import PlanStatus, Read, StepStatus
+from optaic.domain.plan import PlanStatus, StepStatus
+from optaic.domain.sharing import Read
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import insert, select, update
 
 from optaic.domain.fingerprint import fingerprint
-from optaic.domain.plan import Read
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
+from optaic.domain.sharing import Read
 from optaic.errors import UpstreamNotReadyError
 from optaic.ledger import catalog, steps
 from optaic.ledger.catalog import Flow, FlowInput

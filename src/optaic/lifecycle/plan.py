@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, Read, StepStatus, make_steps, shared_steps
+from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, StepStatus, make_steps
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
+from optaic.domain.sharing import Read, shared_steps
 from optaic.domain.status import RunStatus
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
