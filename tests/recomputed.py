@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from optaic.domain.freshness import NEVER, FlowFacts, FlowState, blocking_causes, evaluate, upstream_first
 from optaic.domain.kind import FlowKind
-from optaic.domain.plan import PlanMode, PlannedStep
+from optaic.domain.plan import PlanMode, PlannedStep, make_steps
 from optaic.domain.status import Freshness
+from optaic.ledger import snapshots
 from optaic.ledger.columns import db_now
-from optaic.ledger.session import Transaction
+from optaic.ledger.session import Database, Transaction
 from optaic.ledger.state import database_clock, load_facts
 from optaic.ledger.tables import flows
 
@@ -81,3 +82,13 @@ def steps_by_brute_force(
         )
         for flow_id in sorted(found, key=lambda one: (batches[one], by_id[one].target))
     )
+
+
+def check_plans(database: Database) -> None:
+    """Compare what is planned for each flow with what must run by brute force."""
+    with database.read() as tx:
+        facts, truth = load_facts(tx), by_brute_force(tx)
+        for flow_id in truth:
+            found = snapshots.candidates(tx, flow_id)
+            for mode in PlanMode:
+                assert make_steps(found, flow_id, mode) == steps_by_brute_force(facts, truth, flow_id, mode)

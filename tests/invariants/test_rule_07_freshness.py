@@ -29,14 +29,12 @@ from hypothesis.stateful import (
 from sqlalchemy import select, update
 
 from optaic.domain.kind import InstanceKind
-from optaic.domain.plan import PlanMode, make_steps
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
-from optaic.ledger import catalog, freshness, snapshots
+from optaic.ledger import catalog, freshness
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, lock_graph
-from optaic.ledger.state import load_facts
 from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
 from optaic.lifecycle.apply import apply
 from optaic.lifecycle.cancel import cancel
@@ -48,7 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, add_dataset, dataset_result, submit_run
-from tests.recomputed import by_brute_force, overdue, steps_by_brute_force, stored, summary
+from tests.recomputed import by_brute_force, check_plans, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -346,12 +344,7 @@ class Graph(RuleBasedStateMachine):
 
     @invariant()
     def plans_agree_with_the_definition(self) -> None:
-        with self.database.read() as tx:
-            facts, truth = load_facts(tx), by_brute_force(tx)
-            for flow_id in truth:
-                found = snapshots.candidates(tx, flow_id)
-                for mode in PlanMode:
-                    assert make_steps(found, flow_id, mode) == steps_by_brute_force(facts, truth, flow_id, mode)
+        check_plans(self.database)
 
     @invariant()
     def the_cache_agrees_with_the_definition_unless_time_has_passed(self) -> None:
