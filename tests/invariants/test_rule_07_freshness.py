@@ -46,7 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, add_dataset, dataset_result, submit_run
-from tests.recomputed import by_brute_force, in_each_way, overdue, stored, summary
+from tests.recomputed import by_brute_force, check_plans, in_each_way, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -342,6 +342,10 @@ class Graph(RuleBasedStateMachine):
             assert freshness.states(tx, truth.keys()) == truth
             for flow_id, state in truth.items():  # also one by one, when most is taken from what is stored
                 assert freshness.states(tx, [flow_id]) == {flow_id: state}
+
+    @invariant()
+    def plans_agree_with_the_definition(self) -> None:
+        check_plans(self.database)
 
     @invariant()
     def the_cache_agrees_with_the_definition_unless_time_has_passed(self) -> None:

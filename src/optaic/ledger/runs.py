@@ -10,9 +10,9 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
-from sqlalchemy.sql.expression import Insert
+from sqlalchemy.sql.expression import Insert, Update
 
 from optaic.domain.identifier import new_id, prefix_range
 from optaic.domain.kind import BY_FLOW_KIND, FlowKind, RunType
@@ -220,6 +220,12 @@ def _select_run() -> Select[Any]:
 
 @cache
 def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
+    return update_status(target).returning(*_CHANGED)
+
+
+@cache
+def update_status(target: RunStatus) -> Update:
+    """Give the statement that changes a run's status if it is still what it was, for one run or for many."""
     settings: dict[str, Any] = {} if target is RunStatus.PENDING else {"ended_at": db_now()}
     if target is RunStatus.RUNNING:
         settings = {
@@ -237,7 +243,6 @@ def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
             runs.c.attempt == bindparam("fence"),
         )
         .values(settings)
-        .returning(*_CHANGED)
     )
 
 
