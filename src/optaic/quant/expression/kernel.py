@@ -122,9 +122,10 @@ Formula = Callable[[Cells], Matrix]
 
 def _last_before(matrix: Matrix) -> Matrix:
     """Fill each missing cell with the last one that exists before it, else the first that exists at all."""
-    exists = np.isfinite(matrix)
-    places = np.maximum.accumulate(np.where(exists, np.arange(matrix.shape[1]), -1), axis=1)
-    first = np.argmax(exists, axis=1)
+    exists: NDArray[np.bool_] = np.isfinite(matrix)
+    number = np.arange(matrix.shape[1], dtype=np.int64)
+    places: NDArray[np.int64] = np.maximum.accumulate(np.where(exists, number, np.int64(-1)), axis=1)
+    first: NDArray[np.intp] = np.argmax(exists, axis=1)
     filled: Matrix = np.take_along_axis(matrix, np.where(places < 0, first[:, None], places), axis=1)
     return np.nan_to_num(filled, nan=0.0)
 
