@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,7 +122,7 @@ def test_error_points_at_the_place(text: str, place: str, problem: str) -> None:
         parse(text, names=NAMES)
     error = caught.value
     assert isinstance(error, InvalidInputError)
-    assert text[error.start : error.end] == place
+    assert text[error.start : error.end].strip() == place
     _, line, carets = error.message.split("\n")
     if place:
         assert line[carets.index("^") : carets.rindex("^") + 1] == place
@@ -247,9 +245,12 @@ _WORDS = [*CATALOGUE, *NAMES, "AND", "OR", "NOT", *"+-*/(),=<>!&{}'\"", "**", "=
 
 @given(st.one_of(st.text(max_size=80), st.lists(st.sampled_from(_WORDS), max_size=40).map("".join)))
 def test_any_text_is_read_or_refused_at_a_place(text: str) -> None:
+    refused: ExpressionError | None = None
     try:
         parse(text, names=NAMES, params={"n": 5})
     except ExpressionError as error:
-        assert 0 <= error.start <= len(text)
-        assert error.problem
-        assert re.search(r"\^", error.message)
+        refused = error
+    if refused is not None:
+        assert 0 <= refused.start <= len(text)
+        assert refused.problem
+        assert "^" in refused.message

@@ -51,10 +51,12 @@ class _Section:
 
     @property
     def demeaned(self) -> Value:
-        """The cells minus their mean."""
-        mean = self.column("mean", lambda x: x.mean())
+        """The cells minus their mean, taken relative to the least of them: so an offset takes no digits."""
+        least = self.column("least", lambda x: x.min())
+        away = self.plan.keep(("away", *self._key), lambda: self.plan.combine(lambda x, m: x - m, self.x, least))
+        mean = self.plan.keep(("mean away", *self._key), lambda: self.over(away, lambda x: x.mean()))
         return self.plan.keep(
-            ("demeaned", *self._key), lambda: self.plan.combine(lambda x, m: finite(x - m), self.x, mean)
+            ("demeaned", *self._key), lambda: self.plan.combine(lambda x, m: finite(x - m), away, mean)
         )
 
     def where_varied(self, found: Value) -> Value:
@@ -79,7 +81,7 @@ class _Section:
 
     @property
     def deviation(self) -> Value:
-        """The standard deviation, ddof=1, from cells that are demeaned first: an offset takes no digits."""
+        """The standard deviation, ddof=1, of what is demeaned already."""
         demeaned = self.demeaned
         return self.plan.keep(("deviation", *self._key), lambda: self.over(demeaned, lambda x: x.std(ddof=1)))
 
@@ -123,7 +125,7 @@ def _winsorize(plan: Plan, call: Call, operands: list[Value], group: Value | Non
         return section.where_varied(plan.combine(lambda x, a, b: x.clip(a, b), section.x, low, high))
     median = section.column("median", lambda x: x.median())
     away = plan.combine(lambda x, m: (x - m).abs(), section.x, median)
-    away = plan.keep(("away", call.operands[0]), away)
+    away = plan.keep(("median away", call.operands[0]), away)
     mad = plan.keep(("mad", call.operands[0]), section.over(away, lambda x: x.median()))
     times = float(mads or 0.0)
 
