@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,20 +78,20 @@ def test_a_grid_of_one_session_is_enough() -> None:
     assert evaluate("TS_MEAN(close, 5, min_periods=1)", grid)["value"].equals(grid["close"], check_names=False)
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda grid: grid.head(grid.height - 1),
-        lambda grid: grid.sample(fraction=1.0, shuffle=True, seed=1),
-        lambda grid: grid.sort("date", "symbol"),
-        lambda grid: grid.sort("symbol", "date", descending=[False, True]),
-        lambda grid: pl.concat([grid, grid]),
-        lambda grid: grid.with_columns(date=pl.lit(DAYS[0])),
-        lambda grid: grid.with_columns(symbol=pl.lit(None, dtype=pl.String)),
-    ],
-)
-def test_what_is_no_grid_is_refused(spoil: Any) -> None:
-    grid = spoil(make_panel(0)[0])
+_SPOILED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "a row is missing": lambda grid: grid.head(grid.height - 1),
+    "in no order": lambda grid: grid.sample(fraction=1.0, shuffle=True, seed=1),
+    "by date": lambda grid: grid.sort("date", "symbol"),
+    "latest first": lambda grid: grid.sort("symbol", "date", descending=[False, True]),
+    "each pair twice": lambda grid: pl.concat([grid, grid]),
+    "one date": lambda grid: grid.with_columns(date=pl.lit(DAYS[0])),
+    "no symbols": lambda grid: grid.with_columns(symbol=pl.lit(None, dtype=pl.String)),
+}
+
+
+@pytest.mark.parametrize("what", list(_SPOILED))
+def test_what_is_no_grid_is_refused(what: str) -> None:
+    grid = _SPOILED[what](make_panel(0)[0])
     with pytest.raises(InvalidInputError, match="not the grid"):
         evaluate("TS_MEAN(close, 3)", grid)
     with pytest.raises(InvalidInputError, match="not the grid"):

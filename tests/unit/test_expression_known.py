@@ -107,10 +107,11 @@ def test_what_was_known_then_gives_what_is_derived_then(text: str, seed: int, se
     then = grid["date"].unique().sort()[session]
     moment = dt.datetime(then.year, then.month, then.day, 12, tzinfo=dt.UTC)
     earlier = grid.sample(fraction=1.0, shuffle=True, seed=seed)
+    had = {name: pl.Series(rng.random(grid.height) < 0.5) & latest[columns[name]].is_not_null() for name in _INPUTS}
     before = latest.with_columns(
         pl.when(pl.col(columns[name]) <= moment)
         .then(pl.col(name))
-        .otherwise(pl.when((rng.random(grid.height) < 0.5) & latest[columns[name]].is_not_null()).then(earlier[name]))
+        .otherwise(pl.when(had[name]).then(earlier[name]))
         .alias(name)
         for name in _INPUTS
     ).with_columns(pl.when(pl.col("date") <= then).then(pl.col(name)).alias(name) for name in _INPUTS)

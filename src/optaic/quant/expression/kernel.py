@@ -200,6 +200,23 @@ def roll_windows(
     return found
 
 
+def shift(matrix: Matrix, n: int) -> Matrix:
+    """Give for each session the cells of `n` sessions before, or later if `n` is negative; NaN where there are none.
+
+    Examples
+    --------
+    >>> shift(np.array([[1.0, 2.0, 3.0]]), 1).tolist()
+    [[nan, 1.0, 2.0]]
+    """
+    found = np.full_like(matrix, np.nan)
+    if abs(n) < matrix.shape[1]:
+        if n > 0:
+            found[:, n:] = matrix[:, :-n]
+        else:
+            found[:, :n] = matrix[:, -n:]
+    return found
+
+
 def _chunks(rows: int, cells: int, most: int) -> Iterator[slice]:
     step = max(1, most // max(cells, 1))
     return (slice(start, start + step) for start in range(0, rows, step))

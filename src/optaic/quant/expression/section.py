@@ -50,14 +50,28 @@ class _Section:
         return self.plan.keep((name, *self._key), lambda: self.over(self.x, statistic))
 
     @property
-    def demeaned(self) -> Value:
-        """The cells minus their mean, taken relative to the least of them: so an offset takes no digits."""
-        least = self.column("least", lambda x: x.min())
-        away = self.plan.keep(("away", *self._key), lambda: self.plan.combine(lambda x, m: x - m, self.x, least))
-        mean = self.plan.keep(("mean away", *self._key), lambda: self.over(away, lambda x: x.mean()))
-        return self.plan.keep(
-            ("demeaned", *self._key), lambda: self.plan.combine(lambda x, m: finite(x - m), away, mean)
-        )
+    def mean(self) -> Value:
+        """Their mean."""
+        return self.column("mean", lambda x: x.mean())
+
+    @property
+    def away(self) -> Value:
+        """The cells minus their mean, as it is rounded: beside a large offset the mean of these is not yet zero."""
+        mean = self.mean
+        return self.plan.keep(("away", *self._key), lambda: self.plan.combine(lambda x, m: x - m, self.x, mean))
+
+    @property
+    def rest(self) -> Value:
+        """What the mean of `away` still is."""
+        away = self.away
+        return self.plan.keep(("rest", *self._key), lambda: self.over(away, lambda x: x.mean()))
+
+    @property
+    def deviation(self) -> Value:
+        """The standard deviation, ddof=1; null where it is zero, but for rounding, or fewer than two cells exist."""
+        away = self.away
+        found = self.plan.keep(("deviation", *self._key), lambda: self.over(away, lambda x: x.std(ddof=1)))
+        return self.plan.combine(lambda s, m: pl.when(s > ZERO * m.abs()).then(s), found, self.mean)
 
     def where_varied(self, found: Value) -> Value:
         """Make null where fewer than two cells exist or all are equal, but for rounding."""
@@ -79,12 +93,6 @@ class _Section:
         """How many cells exist."""
         return self.column("count", lambda x: x.count())
 
-    @property
-    def deviation(self) -> Value:
-        """The standard deviation, ddof=1, of what is demeaned already."""
-        demeaned = self.demeaned
-        return self.plan.keep(("deviation", *self._key), lambda: self.over(demeaned, lambda x: x.std(ddof=1)))
-
 
 def _ranked(join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Lower:
     def lower(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
@@ -96,18 +104,19 @@ def _ranked(join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Lower:
 
 def _zscore(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    return section.where_varied(plan.combine(lambda x, s: finite(x / s), section.demeaned, section.deviation))
+    return plan.combine(lambda x, m, s: finite((x - m) / s), section.away, section.rest, section.deviation)
 
 
 def _demean(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    return section.where_varied(section.demeaned)
+    return plan.combine(
+        lambda x, m, s: pl.when(s.is_not_null()).then(x - m), section.away, section.rest, section.deviation
+    )
 
 
 def _mean(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    mean = section.column("mean", lambda x: x.mean())
-    return plan.combine(lambda x, m: pl.when(x.is_not_null()).then(m), section.x, mean)
+    return plan.combine(lambda x, m: pl.when(x.is_not_null()).then(m), section.x, section.mean)
 
 
 def _scale(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
