@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from optaic.quant.expression import evaluate
 
@@ -103,14 +104,18 @@ def main() -> None:
             hand, hand_cpu, expected = timed(lambda by_hand=by_hand: by_hand(frame.lazy()).select("value").collect())
             rounds.append((ours, our_cpu, hand, hand_cpu))
             if number == 0:
-                both = pl.DataFrame({"a": result["value"], "b": expected["value"].fill_nan(None)}).drop_nulls()
-                apart = (both["a"] - both["b"]).abs()
-                assert both.height > frame.height / 2
-                assert float(apart.median() or 0) < 1e-9, text
+                _compare(text, result["value"].to_numpy(), expected["value"].to_numpy())
         ours, our_cpu, hand, hand_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
         totals += (ours, our_cpu, hand, hand_cpu)
         _print(text, ours, our_cpu, hand, hand_cpu)
     _print("all five", *(float(total) for total in totals))
+
+
+def _compare(text: str, ours: NDArray[np.float64], by_hand: NDArray[np.float64]) -> None:
+    """Refuse other results, ties apart: where two ways of rounding break one, ranks differ in single places."""
+    both = np.isfinite(ours) & np.isfinite(by_hand)
+    assert both.mean() > 0.5, text
+    assert np.quantile(np.abs(ours[both] - by_hand[both]), 0.999) < 1e-9, text
 
 
 def _print(text: str, ours: float, our_cpu: float, hand: float, hand_cpu: float) -> None:

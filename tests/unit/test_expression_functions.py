@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from optaic.quant.expression import CATALOGUE, Function, evaluate
@@ -124,9 +125,8 @@ def test_moments_are_those_of_pandas(function: str, method: str) -> None:
 
 def test_worked_examples_by_hand() -> None:
     grid, _ = make_panel(0, sessions=12, symbols=4)
-    flat = grid.with_columns(
-        close=[float(number) for number in (*range(1, 13), *range(2, 14), *range(3, 15), *([7] * 12))],
-    )
+    cells = [float(number) for number in (*range(1, 13), *range(2, 14), *range(3, 15), *([7] * 12))]
+    flat = grid.with_columns(close=pl.Series(cells))
     ranks = evaluate("CS_RANK(close)", flat)["value"].to_list()
     assert [ranks[0], ranks[12], ranks[24], ranks[36]] == [0.25, 0.5, 0.75, 1.0]
     # On the fifth session the values are 5, 6, 7 and 7: the two ranks 3 and 4 are shared.
