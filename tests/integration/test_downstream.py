@@ -17,6 +17,7 @@ from optaic.ledger import downstream
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import flow_inputs, flows
+from optaic.lifecycle.propagate import sweep
 from tests.factories import add_dataset
 from tests.recomputed import in_each_way
 
@@ -128,3 +129,12 @@ def test_what_no_longer_blocks_leaves_each_flow_stale_for_what_still_does(
                 if ids[flow] in changed:
                     assert found[flow][1] == freshness(drawn.own[flow], now[flow])
     assert lasting > 50  # flows that stay stale, from the same date, for another reason
+
+
+def test_what_has_never_run_is_not_announced_as_late(database_url: str) -> None:
+    database = Database(database_url)
+    flow_id = add_dataset(database)
+    with database.write() as tx:
+        tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(ready_until=db_now(-60.0)))
+    assert sweep(database) == 0
+    database.close()

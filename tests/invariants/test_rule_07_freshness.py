@@ -45,7 +45,7 @@ from optaic.lifecycle.rescue import rescue
 from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
-from tests.factories import LEASE, add_dataset, dataset_result, submit_run
+from tests.factories import LEASE, dataset_result, submit_run
 from tests.recomputed import by_brute_force, check_plans, in_each_way, overdue, stored, summary
 from tests.rows import put
 
@@ -391,15 +391,6 @@ def test_the_cache_agrees_with_brute_force_after_every_step(
 
     # `HYPOTHESIS_PROFILE=explore` looks further on both.
     wanted = settings.get_profile(settings.get_current_profile_name())
-    few = 4 if "postgresql" in request.node.name else 6
-    examples = wanted.max_examples if wanted.max_examples > 100 else few
+    here = 4 if "postgresql" in request.node.name else 6
+    examples = wanted.max_examples if wanted.max_examples > 100 else here
     run_state_machine_as_test(Here, settings=settings(wanted, max_examples=examples, stateful_step_count=20))
-
-
-def test_what_has_never_run_is_not_announced_as_late(database_url: str) -> None:
-    database = Database(database_url)
-    flow_id = add_dataset(database)
-    with database.write() as tx:
-        tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(ready_until=db_now(-60.0)))
-    assert sweep(database) == 0
-    database.close()

@@ -13,7 +13,7 @@ from optaic.quant.panel import Panel
 from optaic.quant.simulate import simulate
 from optaic.quant.simulation import Simulation
 
-DATES = np.busday_offset("2024-01-01", np.arange(60)).astype("datetime64[D]")
+DATES = np.busday_offset(np.datetime64("2024-01-01"), np.arange(60)).astype("datetime64[D]")
 
 
 def random_simulation(seed: int) -> Simulation:

@@ -45,7 +45,6 @@ _MUTABLE = (
 _NEW = [*(runs.c[name] for name in _FILLED.split()), db_now().label("ledger_now")]
 _CHANGED = [*(runs.c[name] for name in _MUTABLE.split()), db_now().label("ledger_now")]
 
-
 MAX_REASON_LENGTH = 4_000
 """Characters of a reason's sentence that are kept."""
 
