@@ -120,6 +120,10 @@ def execute(
     except BaseException as error:  # noqa: BLE001 - whatever the flow raises has to become a reason
         _end_fork(owner, error)
         end = describe(error, run_id=str(spec.task.run_id), retry_on=spec.retry_on, mask=mask)
+        if spec.original is not None and isinstance(error, FileNotFoundError):
+            from optaic.flows.source import NOT_IN_SNAPSHOT
+
+            end = replace(end, next_step=NOT_IN_SNAPSHOT)
         if end.traceback:
             sink(Batch(lines=[(time.time(), "ERROR", end.traceback, "log")]))
         line = encode_end(end)
@@ -187,6 +191,11 @@ def _execute(
         definition = _guarded(_load(spec), owner)
         _seed(task.seed)
         result = _flow_of(task.flow_kind)(task, definition, context, store)
+        if spec.original is not None:
+            from optaic.flows.verdict import add_comparison
+
+            made = _masked_result(_complete(result, context), masker(secrets) or _unchanged)
+            result = add_comparison(spec.original, task, made, context, store)
     except BaseException as error:
         _end_fork(owner, error)
         with suppress(Exception):  # the flow's own error is the one to tell
@@ -242,7 +251,7 @@ def _end_fork(owner: int, error: BaseException | None = None) -> None:
 
 def _load(spec: RunSpec) -> Callable[..., Any]:
     """Find the definition, refuse it if it is not the code that was submitted, and import it."""
-    from optaic.flows.code import code_digest, load_definition, locate
+    from optaic.flows.code import code_changed, code_digest, load_definition, locate
 
     task = spec.task
     root = Path(spec.project_root) if spec.project_root is not None else Path.cwd()
@@ -256,10 +265,7 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
             f"the code of the run is not here: {error.message}", next_step=error.next_step
         ) from error
     if task.code_digest is not None and digest != task.code_digest:
-        raise CodeChangedError(
-            f"the code of {task.code_ref} is not the code that the run was submitted with",
-            next_step="run: optaic apply, then submit the run again",
-        )
+        raise code_changed(task.code_ref, reproduced_id=spec.original.run_id if spec.original else None)
     return load_definition(task.code_ref, root)
 
 

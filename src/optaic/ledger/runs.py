@@ -31,7 +31,7 @@ _NAMES = (
     "id type flow_id instance_id revision_id definition_version_id source_digest standing status reason_code "
     "reason_message reason_next_step mode priority timeout_seconds retry_policy trigger plan_step_id retry_of_id "
     "params seed as_of fingerprint is_forced engine submitted_at submitted_by available_at started_at ended_at attempt "
-    "cancel_requested_at progress_pct progress_note metrics_json "
+    "cancel_requested_at progress_pct progress_note metrics_json reproduces_id "
 )
 _FIELDS = [runs.c[name] for name in _NAMES.split()]
 _RETURNED = [*_FIELDS, db_now().label("ledger_now")]
@@ -126,6 +126,7 @@ def _to_run(
         lease_expires_at=lease_expires_at,
         worker=worker,
         ledger_now=row.ledger_now,
+        reproduces_id=row.reproduces_id,
     )
 
 
