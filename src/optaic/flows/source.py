@@ -258,8 +258,8 @@ def extract_source(data: bytes, folder: Path, *, digest: str) -> None:
         If it is no such archive, holds other files, or one that would lie outside of the folder; nothing is written.
     """
     members = _members(data)
-    names = {member.name for member in members if not member.target}
-    if _digest(members) != digest or len({member.name for member in members}) != len(members):
+    names = {member.name for member in members}
+    if _digest(members) != digest or len(names) != len(members):
         raise DigestMismatchError(f"the source snapshot {digest[:12]} does not hold the files that were archived")
     for member in members:
         target = member.target and os.path.normpath(Path(member.name).parent / member.target)
