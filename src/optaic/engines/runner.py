@@ -251,7 +251,7 @@ def _end_fork(owner: int, error: BaseException | None = None) -> None:
 
 def _load(spec: RunSpec) -> Callable[..., Any]:
     """Find the definition, refuse it if it is not the code that was submitted, and import it."""
-    from optaic.flows.code import code_changed, code_digest, load_definition, locate
+    from optaic.flows.code import code_digest, load_definition, locate
 
     task = spec.task
     root = Path(spec.project_root) if spec.project_root is not None else Path.cwd()
@@ -265,7 +265,14 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
             f"the code of the run is not here: {error.message}", next_step=error.next_step
         ) from error
     if task.code_digest is not None and digest != task.code_digest:
-        raise code_changed(task.code_ref, reproduced_id=spec.original.run_id if spec.original else None)
+        if spec.original is not None:
+            from optaic.flows.source import environment_differs
+
+            raise environment_differs(task.code_ref, spec.original.run_id)
+        raise CodeChangedError(
+            f"the code of {task.code_ref} is not the code that the run was submitted with",
+            next_step="run: optaic apply, then submit the run again",
+        )
     return load_definition(task.code_ref, root)
 
 

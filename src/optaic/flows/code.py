@@ -6,7 +6,6 @@ import ast
 import hashlib
 import importlib
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ from optaic.flows.source import SourceSnapshot, source_snapshot
 __all__ = [
     "CodeLocation",
     "SourceSnapshot",
-    "code_changed",
     "code_digest",
     "load_definition",
     "locate",
@@ -192,28 +190,6 @@ def load_definition(code_ref: str, root: Path) -> Callable[..., Any]:
     if not callable(found):
         raise InvalidInputError(f"{code_ref} is a {type(found).__name__}, not a function")
     return cast("Callable[..., Any]", found)
-
-
-def code_changed(code_ref: str, *, reproduced_id: uuid.UUID | None = None) -> CodeChangedError:
-    """Make the error of a run whose code is not the code that it was submitted with.
-
-    Parameters
-    ----------
-    code_ref
-        The definition.
-    reproduced_id
-        The run that is being reproduced; its source is there, so that it must be the environment.
-    """
-    if reproduced_id is None:
-        return CodeChangedError(
-            f"the code of {code_ref} is not the code that the run was submitted with",
-            next_step="run: optaic apply, then submit the run again",
-        )
-    return CodeChangedError(
-        f"the code of {code_ref} is not the code that run {reproduced_id} ran, although the project's source is: the "
-        "environment differs, in the version of the distribution that provides it",
-        next_step="install the version that it ran with, then reproduce it again",
-    )
 
 
 def resolve_secrets(params: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

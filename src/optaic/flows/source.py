@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from optaic.errors import DigestMismatchError, InvalidInputError
+from optaic.errors import CodeChangedError, DigestMismatchError, InvalidInputError
 
 MAX_FILE_BYTES = 2**20
 """Larger files are data: they are left out, unless they are Python, and then refused."""
@@ -238,6 +238,15 @@ def _archive(members: list[_Member]) -> bytes:
                 info.size = len(member.content)
             archive.addfile(info, io.BytesIO(member.content))
     return packed.getvalue()
+
+
+def environment_differs(code_ref: str, run_id: object) -> CodeChangedError:
+    """Make the error of a reproduction that has its original's source, and finds other code all the same."""
+    return CodeChangedError(
+        f"the code of {code_ref} is not the code that run {run_id} ran, although the project's source is: the "
+        "environment differs, in the version of the distribution that provides it",
+        next_step="install the version that it ran with, then reproduce it again",
+    )
 
 
 def extract_source(data: bytes, folder: Path, *, digest: str) -> None:

@@ -131,7 +131,8 @@ def judge(original: Original, task: Task, result: Result, store: ObjectStore) ->
         compared.append(CHANGES)
     theirs, ours = _files(original.artifacts), _files(result.artifacts)
     for name in sorted({*theirs, *ours}):
-        why = LEFT_OUT.get(Path(name).suffix.lower())
+        kinds = {files[name].kind for files in (theirs, ours) if name in files}
+        why = LEFT_OUT.get(".html" if "report" in kinds else Path(name).suffix.lower())
         if why is not None:
             left_out[name] = why
             continue
@@ -241,4 +242,4 @@ def _all_rows(store: ObjectStore, segments: Sequence[StoredObject], keys: Sequen
         rows = rows.with_columns(pl.col(DELETED).fill_null(value=False))
     else:
         rows = rows.with_columns(pl.lit(value=False).alias(DELETED))
-    return rows.sort([*keys, KNOWN_AT], maintain_order=True)
+    return rows.sort([name for name in (*keys, KNOWN_AT) if name in rows.columns], maintain_order=True)

@@ -34,7 +34,7 @@ from optaic.ledger.tables import (
 )
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle import pins, plan
-from optaic.lifecycle.original import Origin, trace
+from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
 
 _log = logging.getLogger("optaic.claim")
 
@@ -190,17 +190,20 @@ def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta)
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
-    if run.attempt == 0:
+    origin = trace(tx, run)
+    if run.attempt == 0 and origin is not None:
+        copy_pins(tx, run)
+    elif run.attempt == 0:
         refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
         if refusal is not None:
             raise _Refused(run.id, refusal)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
-    origin = trace(tx, run)
-    return Claim(
-        run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt, origin=origin), origin=origin
-    )
+    task = _task(tx, started, flow, revision, attempt)
+    if origin is not None:
+        task = adopt(tx, task, started, origin)
+    return Claim(run=run, attempt=attempt, task=task, origin=origin)
 
 
 def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
@@ -269,23 +272,20 @@ def _revision(tx: Transaction, run: Run) -> _Revision:
     )
 
 
-def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int, *, origin: Origin | None) -> Task:
+def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: int) -> Task:
     pinned = search.inputs_of_runs(tx, [run.id]).get(run.id, [])
     wanted = {pin.version_id for pin in pinned}
-    current_id, current_run_id = flow.current_version_id, flow.current_run_id
-    if origin is not None:
-        current_id, current_run_id = origin.base_version_id, origin.current_run_id
-    if current_id is not None and flow.kind is FlowKind.REFRESH:
-        wanted.add(current_id)
+    if flow.current_version_id is not None and flow.kind is FlowKind.REFRESH:
+        wanted.add(flow.current_version_id)
     loaded = versions.get_datasets(tx, wanted)
-    current = loaded.get(current_id) if current_id else None
+    current = loaded.get(flow.current_version_id) if flow.current_version_id else None
     if run.type is RunType.PIPELINE:
         # Compared with the version that is current when the attempt starts: between two attempts another official
         # run of the flow may have published.
         tx.conn.execute(
             update(pipeline_runs)
             .where(pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == run.id)
-            .values(base_version_id=current_id)
+            .values(base_version_id=flow.current_version_id)
         )
     return Task(
         run_id=run.id,
@@ -299,9 +299,9 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
         params=run.params,
         seed=run.seed,
         as_of=run.as_of,
-        mode=run.mode or _default_mode(tx, flow, revision, current_run_id),
-        standing=origin.standing if origin else run.standing,
-        started_at=origin.started_at if origin else run.started_at or run.ledger_now,
+        mode=run.mode or _default_mode(tx, flow, revision),
+        standing=run.standing,
+        started_at=run.started_at or run.ledger_now,
         current=current,
         inputs=tuple(
             PinnedInput(
@@ -313,10 +313,10 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
     )
 
 
-def _default_mode(tx: Transaction, flow: Flow, revision: _Revision, current_run_id: uuid.UUID | None) -> str | None:
+def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:
     """Refresh in full if code or config changed since the current version; else leave it to the flow."""
-    if flow.kind is not FlowKind.REFRESH or current_run_id is None:
+    if flow.kind is not FlowKind.REFRESH or flow.current_run_id is None:
         return None
-    before = _revision(tx, runs.get(tx, current_run_id))
+    before = _revision(tx, runs.get(tx, flow.current_run_id))
     same = (before.config_digest, before.code_digest) == (revision.config_digest, revision.code_digest)
     return None if same else "full"

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import and_, insert, select, update
 
 from optaic.domain.artifact import StoredObject
+from optaic.domain.kind import FlowKind
 from optaic.domain.run import Run
 from optaic.domain.status import RunStatus, Standing
 from optaic.errors import InvalidInputError, NotFoundError
-from optaic.flows.task import Original
+from optaic.flows.task import Original, Task
 from optaic.ledger import runs, versions
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import pipeline_runs, run_inputs, segments, source_snapshots, version_segments
+from optaic.ledger.tables import (
+    EXTENSIONS,
+    instance_revisions,
+    run_inputs,
+    segments,
+    source_snapshots,
+    version_segments,
+)
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
 
@@ -68,18 +76,51 @@ def trace(tx: Transaction, run: Run) -> Origin | None:
     first = original = runs.get(tx, run.reproduces_id)
     while first.reproduces_id is not None:
         first = runs.get(tx, first.reproduces_id)
-    base = select(pipeline_runs.c.base_version_id).where(
-        pipeline_runs.c.tenant_id == tx.tenant_id, pipeline_runs.c.run_id == first.id
-    )
+    own = EXTENSIONS[first.type]
+    base_id = None
+    if "base_version_id" in own.c:
+        query = select(own.c.base_version_id).where(own.c.tenant_id == tx.tenant_id, own.c.run_id == first.id)
+        base_id = tx.conn.execute(query).scalar_one_or_none()
     started_at = first.started_at or first.submitted_at
     return Origin(
         outputs=_outputs(tx, original),
         standing=first.standing,
         started_at=started_at,
-        base_version_id=tx.conn.execute(base).scalar_one_or_none(),
+        base_version_id=base_id,
         current_run_id=_current_run(tx, first.flow_id, started_at),
         source=source_of(tx, run),
     )
+
+
+def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
+    """Make the task of a reproduction: its own run, under the standing, the clock, the base version and mode of the first.
+
+    The base version is noted with the run, as that of every refresh.
+    """
+    own = EXTENSIONS[run.type]
+    if "base_version_id" in own.c:
+        mine = (own.c.tenant_id == tx.tenant_id, own.c.run_id == run.id)
+        tx.conn.execute(update(own).where(*mine).values(base_version_id=origin.base_version_id))
+    return replace(
+        task,
+        standing=origin.standing,
+        started_at=origin.started_at,
+        current=None if origin.base_version_id is None else versions.get_dataset(tx, origin.base_version_id),
+        mode=run.mode or _default_mode(tx, run, origin),
+    )
+
+
+def _default_mode(tx: Transaction, run: Run, origin: Origin) -> str | None:
+    """Refresh as the original was to: in full if code or config had changed since the version that was current then."""
+    if run.flow_kind is not FlowKind.REFRESH or origin.current_run_id is None:
+        return None
+    before = runs.get(tx, origin.current_run_id)
+    query = select(instance_revisions.c.config_digest).where(
+        instance_revisions.c.tenant_id == tx.tenant_id,
+        instance_revisions.c.id.in_([before.revision_id, run.revision_id]),
+    )
+    is_same = len(set(tx.conn.execute(query).scalars())) == 1
+    return None if is_same and before.definition_version_id == run.definition_version_id else "full"
 
 
 def source_of(tx: Transaction, run: Run) -> Source | None:

@@ -19,7 +19,7 @@ from optaic.ledger.session import Transaction
 from optaic.ledger.tables import run_inputs, version_stages
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
-from optaic.lifecycle import gate, original
+from optaic.lifecycle import gate
 
 
 def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, config_digest: str | None) -> Reason | None:
@@ -28,16 +28,11 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
     A run of a plan reads the plan's snapshot, and what the plan's own steps have made of it since. Every other run
     reads what is current, and the gate is checked again.
 
-    A reproduction reads what its original read.
-
     Returns
     -------
     Reason or None
         Why the run cannot start: an input has nothing to pin, or is not ready any more. None if it can.
     """
-    if run.reproduces_id is not None:
-        original.copy_pins(tx, run)
-        return None
     planned: Mapping[uuid.UUID, uuid.UUID] = {}
     if run.plan_step_id is not None:
         planned = steps.pins_of(tx, run.plan_step_id)
