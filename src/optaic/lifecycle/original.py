@@ -93,7 +93,7 @@ def trace(tx: Transaction, run: Run) -> Origin | None:
 
 
 def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
-    """Make the task of a reproduction: its own run, under the standing, the clock, the base version and mode of the first.
+    """Make the task of a reproduction: its own run, under the standing, clock, base version and mode of the first.
 
     The base version is noted with the run, as that of every refresh.
     """
