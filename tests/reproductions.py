@@ -40,6 +40,13 @@ def halves(ctx):
     return frame.select("date", "symbol", pl.col("close") / 2)
 
 
+def vintages(ctx, *, file: str):
+    frame = pl.read_csv(file, try_parse_dates=True)
+    published = pl.Series("published_at", [dt.datetime(2024, 2, day, tzinfo=dt.UTC) for day in (1, 2, 3)])
+    ctx.log_frame("changes/1", frame)  # a name that the product uses too
+    return frame.with_columns(published, date=dt.date(2024, 1, 2))
+
+
 def reads_own_file(ctx):
     return table(float(Path("local").read_text()))
 '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,9 @@ from sqlalchemy import select
 
 from optaic.domain.status import Standing
 from optaic.engines.process import ForkServer
+from optaic.engines.supervise import supervise
 from optaic.ledger.tables import activities
+from optaic.lifecycle.claim import claim
 from tests.projects import Project, open_project
 from tests.reproductions import MORE_SOURCES, ROWS, reproduced, state, verdict
 
@@ -225,3 +228,38 @@ def test_an_upstream_that_is_stale_or_broken_does_not_hold_up_a_reproduction(
         "halves": "stale",
     }
     assert verdict(reproduced(project, server, run)) == ("identical", [])
+
+
+def test_a_dataset_with_vintages_is_compared_vintage_by_vintage(
+    project: Project, server: ForkServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "vendor.csv"
+    file.write_text(ROWS.format("1.0"))
+    project.declare(vintages={"params": f"{{file: '{file}'}}", "known_at": "{column: published_at}"})
+    run = project.execute(server, "vintages")
+    assert (run.status, run.version) == ("completed", 1), run.reason
+    again = reproduced(project, server, run)
+    assert verdict(again) == ("identical", [])
+    assert {"changes/1.parquet", "changes/1-2.parquet"} <= set(again.artifacts)
+    # Another value in the second vintage of A: `1.0` was known on the 1st, `3.0` on the 3rd of February.
+    file.write_text(ROWS.format("1.0").replace("3.0", "3.5"))
+    again = reproduced(project, server, run)
+    assert again.comparison is not None
+    places = [place for place in again.comparison["places"] if place["part"] == "dataset"]
+    assert [(place["column"], place["original"], place["reproduction"]) for place in places] == [("close", 3.0, 3.5)]
+    assert places[0]["key"] == {"date": "2024-01-02", "symbol": "A", "known_at": "2024-02-03T00:00:00Z"}
+
+
+def test_a_worker_with_another_project_folder_runs_the_stored_source(
+    project: Project, server: ForkServer, tmp_path: Path
+) -> None:
+    project.declare("prices")
+    run = project.execute(server, "prices")
+    again = project.ledger.reproduce(run.id, detach=True)
+    held = claim(project.database, worker="there", lease=project.settings.lease, run_id=again.id)
+    assert held is not None
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    supervise(project.database, server, held, replace(project.settings, project_root=elsewhere))
+    assert verdict(again.refresh()) == ("identical", [])
+    assert list(elsewhere.iterdir()) == []

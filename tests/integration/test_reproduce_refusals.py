@@ -13,6 +13,7 @@ from optaic.engines.process import ForkServer
 from optaic.engines.supervise import supervise
 from optaic.errors import ConflictError, InvalidInputError, StorageError
 from optaic.handle import RunHandle
+from optaic.ledger import versions
 from optaic.ledger.tables import source_snapshots
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.original import source_of
@@ -147,3 +148,22 @@ def test_what_cannot_be_reproduced_is_refused_in_words(project: Project, server:
     with pytest.raises(InvalidInputError, match="never started"):
         project.ledger.reproduce(pending.id)
     assert len(project.ledger.runs()) == 2
+
+
+def test_an_original_whose_file_is_damaged_gives_no_verdict(project: Project, server: ForkServer) -> None:
+    project.declare("chance")
+    run = project.execute(server, "chance", params={"scale": 2.0})
+    again = project.ledger.reproduce(run.id, detach=True)
+    assert project.store.root is not None
+    with project.database.read() as tx:
+        (files,) = versions.artifacts_of(tx, [run.id]).values()
+    stored = next(item.stored for item in files if item.name == "fetched.parquet")
+    path = project.store.root / stored.key
+    path.write_bytes(b"x" * stored.size_bytes)
+    # The bytes are read only where the digests differ: another seed makes them differ.
+    held = claim(project.database, worker="here", lease=project.settings.lease, run_id=again.id)
+    assert held is not None
+    ended = supervise(project.database, server, replace(held, task=replace(held.task, seed=99)), project.settings)
+    assert ended.reason is not None
+    assert (ended.status, ended.reason.code) == ("failed", "storage_error")
+    assert run.refresh().status == "completed"

@@ -30,7 +30,7 @@ def project_folder(claim: Claim, settings: Settings) -> Generator[Path]:
         yield settings.project_root
         return
     with TemporaryDirectory(prefix="optaic-source-", ignore_cleanup_errors=True) as folder:
-        root = Path(folder).resolve() / settings.project_root.name
+        root = Path(folder).resolve() / (settings.project_root.name or "project")
         root.mkdir()
         if claim.origin.source is not None:
             unpack(open_store(settings.storage_url), claim.origin.source, root)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from optaic.domain.artifact import Artifact, StoredObject
+from optaic.domain.artifact import Artifact, StoredObject, next_name
 from optaic.domain.comparison import (
     MEDIA_TYPE,
     Comparison,
@@ -80,9 +80,10 @@ def add_comparison(original: Original, task: Task, result: Result, context: RunC
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         kept = replace(context.log_file(FILE, path), media_type=MEDIA_TYPE)
     segments = () if result.dataset is None else result.dataset.segments
+    taken = {item.name for item in result.artifacts}
     changes = tuple(
         Artifact(
-            name=f"{CHANGES}/{number}.parquet",
+            name=next_name(f"{CHANGES}/{number}.parquet", taken),
             kind="segment",
             media_type=PARQUET,
             stored=StoredObject(key=one.key, size_bytes=one.size_bytes, sha256=one.sha256),
