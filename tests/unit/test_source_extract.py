@@ -88,7 +88,11 @@ def test_other_content_than_was_digested_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", gzip.compress(b"no tar" * 200), archive(("a", b"x" * 9))[:-20]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no archive", gzip.compress(b"no tar" * 200), archive(("a", b"x" * 9))[:-20]],
+    ids=["nothing", "a text", "no tar", "cut off"],
+)
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DigestMismatchError):
         extract_source(data, tmp_path, digest="0" * 64)
