@@ -77,3 +77,23 @@ def test_demo_refuses_a_folder_that_has_something_in_it(told: tuple[str, Project
     (tmp_path / "thesis.txt").write_text("mine")
     Project(tmp_path).run("demo", ".", code=2)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_every_run_of_the_demo_is_reproduced_identically_in_a_fresh_process(told: tuple[str, Project]) -> None:
+    _, demo = told
+    before = status(demo)
+    originals = [run["id"] for run in demo.json("runs", "--standing", "official")["items"]]
+    assert len(originals) == 10
+    for run_id in originals:
+        demo.run("reproduce", run_id, "--detach")
+    demo.run("worker", "--until-idle")
+    for run in demo.json("runs", "--standing", "trial")["items"]:
+        shown = demo.json("show", run["id"])
+        assert shown["reproduces"] in originals
+        assert shown["comparison"]["verdict"] == "identical", shown
+        assert shown["comparison"]["largest_difference"] == 0.0
+    assert status(demo) == before
+
+
+def status(demo: Project) -> list[dict[str, object]]:
+    return [{**item, "last_run": None} for item in demo.json("status")["items"]]

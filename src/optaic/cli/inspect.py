@@ -11,6 +11,7 @@ import click
 
 from optaic.cli import render
 from optaic.cli.chart import print_curves
+from optaic.cli.compare import print_comparison
 from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
@@ -171,8 +172,13 @@ def show_command(run_reference: str, *, as_json: bool) -> None:
         run = ledger.get(run_reference)
         with ledger.runtime.database.read() as tx:
             tried = attempts.history(tx, run.id)
+        _show(run, tried, as_json=as_json)
+
+
+def _show(run: RunHandle, tried: list[Row[Any]], *, as_json: bool) -> None:
     if as_json:
-        render.print_json({**run.to_json(), "attempts": [_attempt_json(row) for row in tried]})
+        more = {"comparison": run.comparison} if run.record.reproduces_id else {}
+        render.print_json({**run.to_json(), **more, "attempts": [_attempt_json(row) for row in tried]})
         return
     _print_run(run)
     _print_parts(run)
@@ -203,11 +209,13 @@ def _print_run(run: RunHandle) -> None:
         ("seed", str(record.seed)),
         ("as of", render.iso(record.as_of) if record.as_of else ""),
         ("repeats", str(record.retry_of_id) if record.retry_of_id else ""),
+        ("reproduces", str(record.reproduces_id) if record.reproduces_id else ""),
         ("worker", record.worker or ""),
     ]
     for name, value in facts:
         if value:
-            render.say_fact(f"  {name:<9}  ", value)
+            render.say_fact(f"  {name:<10}  ", value)
+    print_comparison(run)
 
 
 def _waits(run: RunHandle) -> str:
