@@ -161,6 +161,7 @@ def test_a_month_without_a_session_is_null_and_a_year_without_one_is_left_out() 
     assert table["year"].to_list() == [2020, 2022]
     assert table["dec"].to_list() == [pytest.approx(0.1), None]
     assert table["feb"].to_list() == [None, pytest.approx(0.2)]
+    assert table["total"].to_list() == [pytest.approx(0.1), pytest.approx(0.2)]
     assert periods.monthly_returns(np.array([], "datetime64[D]"), []).shape == (0, 14)
 
 
