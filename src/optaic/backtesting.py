@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from optaic.quant.figures import equal_weight_returns, measure
-from optaic.quant.market import read_benchmark, read_market, read_targets
+from optaic.quant.market import read_benchmark, read_market, read_members, read_targets
 from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
 from optaic.quant.panel import Floats
 from optaic.quant.simulate import simulate
@@ -55,6 +55,8 @@ class Backtest:
         Its simple returns in the sessions after the first, as fractions.
     benchmark_name : str
         What the benchmark is, in words.
+    skipped_decisions : int
+        Decisions that could not be taken, because nothing was known of whom to hold.
     """
 
     simulation: Simulation
@@ -63,6 +65,7 @@ class Backtest:
     sessions_per_year: float
     benchmark: Floats
     benchmark_name: str
+    skipped_decisions: int = 0
 
     @property
     def equity_curve(self) -> pl.DataFrame:
@@ -165,6 +168,7 @@ class Backtest:
             "total_costs": float(done.costs.sum()),
             "stale_marks": int(done.stale_marks.sum()),
             "missed_fills": int(done.missed_fills.sum()),
+            "skipped_decisions": self.skipped_decisions,
             "delisted_positions": len(done.delistings.session),
             "assumed_delistings": int(done.delistings.is_assumed.sum()),
             "costs": self.options["assumptions"]["costs"],
@@ -251,7 +255,9 @@ def backtest(
     cash_rates: Any = None,
     adjusted: bool = False,
     benchmark: Any = None,
+    universe: Any = None,
     sessions_per_year: float = 252.0,
+    skipped_decisions: int = 0,
     **options: Unpack[BacktestOptions],
 ) -> Backtest:
     """Simulate a portfolio that trades to target weights.
@@ -285,9 +291,14 @@ def backtest(
         Say so if prices are adjusted for splits and dividends already.
     benchmark : frame, optional
         Prices (date, close) to measure against; a session without one takes the last before it. Left out, it is the
-        equal weight of all names that have prices, rebalanced each session without costs.
+        equal weight of the universe, rebalanced each session without costs.
+    universe : frame, optional
+        Whose equal weight that is: long (date, symbol, member) or wide, true where a name is in it; a session without a
+        row takes the last one before it. Left out, all names that have prices.
     sessions_per_year : float
         What annualises: a constant of the calendar (252 of exchanges, 260 of weekdays, 365 of every day).
+    skipped_decisions : int
+        How many decisions the caller could not take; counted among the metrics.
     **options
         See `optaic.quant.options.SimulatorOptions`: capital, execution, lag, same_bar, costs_bps, slippage_bps,
         borrow_bps, max_weight, gross, net, no_trade_band, max_turnover, delisting_return.
@@ -327,7 +338,11 @@ def backtest(
     )
     targets, decided = read_targets(weights, market)
     done = simulate(market.panel, targets, decided=decided, options=chosen)
-    returns = equal_weight_returns(market.panel.close) if benchmark is None else read_benchmark(benchmark, market)
+    if benchmark is None:
+        members = None if universe is None else read_members(universe, market)
+        returns = equal_weight_returns(market.panel, members=members)
+    else:
+        returns = read_benchmark(benchmark, market)
     return Backtest(
         simulation=done,
         symbols=market.symbols,
@@ -335,4 +350,5 @@ def backtest(
         sessions_per_year=sessions_per_year,
         benchmark=returns,
         benchmark_name="equal weight of the universe" if benchmark is None else "benchmark prices",
+        skipped_decisions=skipped_decisions,
     )

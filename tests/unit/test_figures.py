@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from optaic.quant.figures import episodes_of, equal_weight_returns, measure
 from optaic.quant.options import SimulatorOptions
-from optaic.quant.panel import Panel
+from optaic.quant.panel import Panel, total_return_prices
 from optaic.quant.simulate import simulate
 from optaic.quant.simulation import Simulation
 
@@ -84,7 +84,30 @@ def test_survivorship_counts_days_in_names_that_are_alive_at_the_end() -> None:
     assert measure(done)["survivorship"] == pytest.approx(11 / 18)
 
 
-def test_the_equal_weight_is_the_mean_of_what_has_a_return() -> None:
-    closes = np.array([[10.0, 20.0, np.nan], [11.0, np.nan, 5.0], [11.0, 22.0, 6.0]])
-    assert equal_weight_returns(closes).tolist() == pytest.approx([0.1, 0.1])
-    assert equal_weight_returns(np.zeros((1, 3))).tolist() == []
+def test_the_equal_weight_is_the_mean_of_what_has_a_price() -> None:
+    closes = np.array([[10.0, 20.0, np.nan], [11.0, 20.0, 5.0], [11.0, 22.0, 6.0]])
+    panel = Panel(dates=DATES[:3], close=closes)
+    assert equal_weight_returns(panel).tolist() == pytest.approx([0.05, (0.0 + 0.1 + 0.2) / 3])
+    assert equal_weight_returns(Panel(dates=DATES[:1], close=np.ones((1, 3)))).tolist() == []
+
+
+def test_the_equal_weight_is_of_members_and_knows_splits_dividends_gaps_and_ends() -> None:
+    close = np.array([[10.0, 10.0, 10.0], [2.5, 9.0, np.nan], [2.5, 9.0, 20.0]])
+    splits = np.array([[np.nan] * 3, [4.0, np.nan, np.nan], [np.nan] * 3])
+    dividends = np.array([[np.nan] * 3, [np.nan, 1.0, np.nan], [np.nan] * 3])
+    panel = Panel(dates=DATES[:3], close=close, splits=splits, dividends=dividends)
+    members = np.array([[True, True, False]] * 3)
+    assert equal_weight_returns(panel, members=members).tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
+    # The third name doubles across the session in which it has no price.
+    assert equal_weight_returns(panel).tolist() == pytest.approx([0.0, 1 / 3], abs=1e-12)
+    ends = np.array([[10.0, 10.0]] * 2 + [[10.0, np.nan]] * 7)
+    gone = Panel(dates=DATES[:9], close=ends, delisting_returns=np.array([np.nan, -1.0]))
+    assert equal_weight_returns(gone).sum() == pytest.approx(-0.5)
+
+
+def test_total_return_prices_do_not_see_splits_and_reinvest_dividends() -> None:
+    close = np.array([[100.0], [25.0], [24.0], [24.0]])
+    splits = np.array([[np.nan], [4.0], [np.nan], [np.nan]])
+    dividends = np.array([[np.nan], [np.nan], [1.0], [np.nan]])
+    panel = Panel(dates=DATES[:4], close=close, splits=splits, dividends=dividends)
+    assert total_return_prices(panel).ravel().tolist() == pytest.approx([100.0, 100.0, 100.0, 100.0])

@@ -77,7 +77,18 @@ class FromColumn:
     name: str
 
 
-KnownRule = Observed | Lag | FromColumn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """Rows are known when the last of what they are made of is: the source says so, in the column `known_at`.
+
+    A row that is made anew with another value, of nothing that was known later, is known from the start of its run.
+    """
+
+
+DERIVED = "derived"
+"""What a config says of such rows."""
+
+KnownRule = Observed | Lag | FromColumn | Derived
 
 
 def parse_known(config: Mapping[str, Any]) -> KnownRule:
@@ -91,7 +102,7 @@ def parse_known(config: Mapping[str, Any]) -> KnownRule:
 
     Returns
     -------
-    Observed, Lag or FromColumn
+    Observed, Lag, FromColumn or Derived
         The rule.
 
     Raises
@@ -107,6 +118,8 @@ def parse_known(config: Mapping[str, Any]) -> KnownRule:
     rule = config.get("known_at")
     if rule is None or rule == "observed":
         return Observed()
+    if rule == DERIVED:
+        return Derived()
     if isinstance(rule, Mapping):
         parts = cast("Mapping[str, Any]", rule)
         given = set(parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from optaic.domain.known import Anchor, KnownRule, Lag
+from optaic.domain.known import Anchor, Derived, KnownRule, Lag
 from optaic.domain.version import DELETED, KNOWN_AT
 from optaic.flows.calendar import closes, opens
 from optaic.flows.fetched import Fetched
@@ -99,7 +99,7 @@ def known_instants(dates: pl.Series, rule: KnownRule, started_at: dt.datetime) -
 
 
 def compare_first(fetched: Fetched, *, rule: KnownRule, started_at: dt.datetime) -> Difference:
-    """Take every row as new: the dataset has no version yet. Not for a source that says when rows were known.
+    """Take every row as new: the dataset has no version yet, or is made anew. Not where a key has several vintages.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def compare_first(fetched: Fetched, *, rule: KnownRule, started_at: dt.datetime)
         As `known_instants`.
     """
     rows = fetched.frame
-    inserts = rows.with_columns(known_instants(rows[fetched.keys[0]], rule, started_at))
+    inserts = _dated(rows, rule, started_at)
     return Difference(
         inserts=inserts,
         revises=inserts.clear().with_columns(pl.lit(value=False).alias(DELETED)),
@@ -122,7 +122,13 @@ def compare_first(fetched: Fetched, *, rule: KnownRule, started_at: dt.datetime)
 
 
 def compare(
-    fetched: Fetched, state: pl.DataFrame, *, rule: KnownRule, started_at: dt.datetime, is_full: bool
+    fetched: Fetched,
+    state: pl.DataFrame,
+    *,
+    rule: KnownRule,
+    started_at: dt.datetime,
+    is_full: bool,
+    tolerance: float = 0.0,
 ) -> Difference:
     """Compare fetched rows, each key once, with the last row of each key.
 
@@ -139,6 +145,9 @@ def compare(
         When the run started (UTC): what replaces a row was not known before.
     is_full
         Whether keys that were not fetched are withdrawn.
+    tolerance
+        A number within so much of the stored one, relative to the larger of the two, keeps the stored one: what is
+        recomputed may round otherwise.
 
     Returns
     -------
@@ -167,7 +176,7 @@ def compare(
         is_kept = ~(is_absent | is_withdrawn)
         is_updated = is_kept & ~is_kept
         for name in fetched.values:
-            differs = rows[name].ne_missing(before[name]) & is_kept
+            differs = _differs(rows[name], before[name], tolerance) & is_kept
             if differs.any():
                 differing.add(name)
                 is_updated |= differs
@@ -181,9 +190,8 @@ def compare(
         *(pl.lit(None, dtype=fetched.frame.schema[name]).alias(name) for name in fetched.values),
         pl.col(KNOWN_AT).alias(_REPLACED),
     )
-    date = keys[0]
     inserts = pl.concat(inserted).sort(keys) if len(inserted) > 1 else inserted[0]
-    inserts = inserts.with_columns(known_instants(inserts[date], rule, started_at))
+    inserts = _dated(inserts, rule, started_at)
     parts = {
         "inserted": _restated(pl.concat(returned).sort(keys), rule, started_at, is_deleted=False),
         "updated": _restated(pl.concat(updated).sort(keys), rule, started_at, is_deleted=False),
@@ -257,11 +265,36 @@ def _is_same(rows: pl.DataFrame, state: pl.DataFrame, keys: Sequence[str]) -> bo
     return rows.height == state.height and all((rows[name] == state[name]).all() for name in keys)
 
 
+def _dated(rows: pl.DataFrame, rule: KnownRule, started_at: dt.datetime) -> pl.DataFrame:
+    """Give new rows their known_at; those of a derived dataset have it."""
+    if isinstance(rule, Derived):
+        return rows
+    return rows.with_columns(known_instants(rows.to_series(0), rule, started_at))
+
+
 def _restated(rows: pl.DataFrame, rule: KnownRule, started_at: dt.datetime, *, is_deleted: bool) -> pl.DataFrame:
-    """Give rows that replace others their known_at: not before the run, nor before what they replace."""
-    instants = known_instants(rows.to_series(0), rule, started_at)
-    known = pl.max_horizontal(instants, pl.lit(started_at, dtype=INSTANT), pl.col(_REPLACED))
+    """Give rows that replace others their known_at: not before the run, nor before what they replace.
+
+    A derived row that is made of something that was known later than what it replaces is known since then.
+    """
+    replaced = pl.col(_REPLACED)
+    from_run = pl.max_horizontal(pl.lit(started_at, dtype=INSTANT), replaced)
+    if isinstance(rule, Derived):
+        own = pl.col(KNOWN_AT)
+        known = from_run if is_deleted else pl.when(own > replaced).then(own).otherwise(from_run)
+    else:
+        known = pl.max_horizontal(known_instants(rows.to_series(0), rule, started_at), from_run)
     return rows.with_columns(known.alias(KNOWN_AT), pl.lit(is_deleted).alias(DELETED)).drop(_REPLACED)
+
+
+def _differs(fetched: pl.Series, stored: pl.Series, tolerance: float) -> pl.Series:
+    differs = fetched.ne_missing(stored)
+    if not tolerance or not fetched.dtype.is_float():
+        return differs
+    pair = pl.DataFrame({"fetched": fetched, "stored": stored})
+    scale = pl.max_horizontal(pl.col("fetched").abs(), pl.col("stored").abs())
+    near = (pl.col("fetched") - pl.col("stored")).abs() <= tolerance * scale
+    return differs & ~pair.select(near.fill_null(value=False)).to_series()
 
 
 def _marked(rows: pl.DataFrame, change: str) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from optaic.domain.known import FromColumn, KnownRule
+from optaic.domain.known import Derived, FromColumn, KnownRule
 from optaic.domain.version import DELETED, KNOWN_AT, DatasetVersion
 from optaic.errors import DuplicateKeysError, InvalidOutputError, NoOutputError, SchemaChangedError
 from optaic.flows.table import as_polars
@@ -120,7 +120,7 @@ def take(
         frame=_sorted_unique(frame, instance, identity),
         keys=tuple(keys),
         values=tuple(values),
-        has_known=isinstance(rule, FromColumn),
+        has_known=isinstance(rule, FromColumn | Derived),
     )
 
 
@@ -130,37 +130,36 @@ def _listed(names: Sequence[str]) -> str:
 
 def _with_known(frame: pl.DataFrame, instance: str, rule: KnownRule) -> pl.DataFrame:
     """Bring the source's own known_at under its name and type; refuse columns that are named like the product's."""
-    taken = [
-        name for name in frame.columns if name in _RESERVED or (name == KNOWN_AT and rule != FromColumn(name=name))
-    ]
+    source = rule.name if isinstance(rule, FromColumn) else KNOWN_AT if isinstance(rule, Derived) else None
+    taken = [name for name in frame.columns if name in _RESERVED or (name == KNOWN_AT and name != source)]
     if taken:
         raise InvalidOutputError(
             f"{instance}: the source returned {_listed(taken)}, a name that the product uses itself",
             next_step="rename it; if it says when rows were known: `known_at: {column: known_at}` in optaic.yaml",
         )
-    if not isinstance(rule, FromColumn):
+    if source is None:
         return frame
-    if rule.name not in frame.columns:
+    if source not in frame.columns:
         raise InvalidOutputError(
-            f"{instance}: the source returned no column {rule.name!r}, which `known_at` names; "
+            f"{instance}: the source returned no column {source!r}, which `known_at` names; "
             f"it returned {_listed(frame.columns)}",
             next_step="return the column, or name another one under `known_at:` in optaic.yaml",
         )
-    known = frame[rule.name]
+    known = frame[source]
     if not isinstance(known.dtype, pl.Datetime):
         if known.dtype == pl.Null() and known.is_empty():
             return frame.with_columns(known.cast(INSTANT).alias(KNOWN_AT))
         raise InvalidOutputError(
-            f"{instance}: column {rule.name!r} is {known.dtype}; the instant at which a row was known is a Datetime",
+            f"{instance}: column {source!r} is {known.dtype}; the instant at which a row was known is a Datetime",
             next_step="return instants, in UTC or with their time zone",
         )
     if known.null_count():
         raise InvalidOutputError(
-            f"{instance}: column {rule.name!r} has {known.null_count()} nulls; each row was known at some instant"
+            f"{instance}: column {source!r} has {known.null_count()} nulls; each row was known at some instant"
         )
     zoned = known.dt.replace_time_zone("UTC") if known.dtype.time_zone is None else known.dt.convert_time_zone("UTC")
     instants = zoned.cast(INSTANT).alias(KNOWN_AT)
-    return frame.with_columns(instants) if rule.name == KNOWN_AT else frame.drop(rule.name).with_columns(instants)
+    return frame.with_columns(instants) if source == KNOWN_AT else frame.drop(source).with_columns(instants)
 
 
 def _storable(frame: pl.DataFrame, instance: str) -> pl.DataFrame:

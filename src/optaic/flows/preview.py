@@ -7,18 +7,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 
 from optaic.domain.metric.experiment import PREVIEW_HORIZONS, PREVIEW_QUANTILES
 from optaic.errors import NoOutputError
 from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
-from optaic.flows.grid import take_signal, to_grid, value_column
+from optaic.flows.grid import VALUE, take_signal, to_grid, value_column
 from optaic.flows.task import Output, Result, Task
 from optaic.storage.objects import ObjectStore
 
-PRICES = "prices"
-"""The input with which a preview compares its signal."""
+PRICES, UNIVERSE = "prices", "universe"
+"""The inputs with which a preview compares its signal: prices, and who counts."""
+
+PRICE_COLUMNS = ("date", "symbol", "close", "dividend", "split")
 
 Metrics = dict[str, float | int | str | None]
 
@@ -112,8 +115,9 @@ def describe(values: pl.Series) -> Metrics:
 def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
     """Compare a signal with the returns that follow it.
 
-    A return is that of the next h sessions of the prices, entered one session after the signal: as a backtest with its
-    default lag would. Sessions with fewer than ten names count for nothing.
+    A return is that of the next h sessions, with dividends and splits, entered one session after the signal: as a
+    backtest with its default lag would. Only members of the universe count, if there is one, and sessions with fewer
+    than ten names count for nothing.
 
     Parameters
     ----------
@@ -136,17 +140,26 @@ def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
         If it is not said which column of the prices is the price.
     """
     from optaic.quant.labels import forward_returns
+    from optaic.quant.market import read_market
+    from optaic.quant.panel import total_return_prices
     from optaic.quant.quantiles import mean_by_quantile, quantile_returns, signal_turnover
     from optaic.quant.signals import ic, ic_ir, ic_t_statistic, information_coefficients, signal_autocorrelation
 
     source = context.input(PRICES)
-    price = value_column(source, "close")
-    prices = to_grid(source.frame(), price)
-    signal = to_grid(frame, column, dates=prices.dates, symbols=prices.symbols).values
+    table = source.frame().rename({value_column(source, "close"): "close"})
+    market = read_market(table.select(name for name in PRICE_COLUMNS if name in table.columns))
+    prices = total_return_prices(market.panel)
+    dates, symbols = market.panel.dates, market.symbols
+    signal = to_grid(frame, column, dates=dates, symbols=symbols).values
+    if UNIVERSE in context.inputs:
+        universe = context.input(UNIVERSE)
+        member = value_column(universe, "member", VALUE)
+        members = to_grid(universe.frame(), member, dates=dates, symbols=symbols).values == 1.0
+        signal = np.where(members, signal, np.nan)
     found: dict[str, float] = {}
     for horizon in PREVIEW_HORIZONS:
         tail = "" if horizon == 1 else f"_{horizon}"
-        labels = forward_returns(prices.values, horizon=horizon)
+        labels = forward_returns(prices, horizon=horizon)
         coefficients = information_coefficients(signal, labels)
         found[f"ic{tail}"] = ic(coefficients)
         found[f"ic_ir{tail}"] = ic_ir(coefficients)

@@ -8,13 +8,14 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from optaic.domain.artifact import Artifact
-from optaic.domain.known import FromColumn, KnownRule, parse_known
+from optaic.domain.known import Derived, FromColumn, KnownRule, parse_known
 from optaic.domain.status import Standing
 from optaic.domain.version import DELETED, KNOWN_AT, Column, DatasetVersion, Segment, SegmentRole
 from optaic.errors import InvalidInputError, InvalidOutputError, SchemaChangedError
@@ -30,8 +31,8 @@ from optaic.storage.view import PLACE, reading
 
 DEFAULT_KEY = ("date", "symbol")
 
-RECOMPUTED_TOLERANCE = 1e-12
-"""A recomputed value of an expression within this of the stored one, relative, keeps the stored one."""
+DERIVED_TOLERANCE = 1e-12
+"""A derived value within this of the stored one, relative to the larger of the two, keeps the stored one."""
 
 
 def refresh(task: Task, definition: Callable[..., Any], context: RunContext, store: ObjectStore) -> Result:
@@ -93,10 +94,12 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
             f"{task.instance}: the name of a column holds a secret",
             next_step="name it after something that everybody may see",
         )
-    difference = _difference(fetched, task, rule, store, is_full=is_full)
+    difference, replaces = _difference(fetched, task, rule, store, is_full=is_full)
     is_trial = task.standing is not Standing.OFFICIAL
     segments = () if is_trial else write_changes(difference, task, store, keys)
     change = _change(fetched, difference, current, segments, is_full=is_all)
+    if replaces:
+        change = replace(change, row_count=fetched.frame.height, replaces=True)
     artifacts = _keep_artifacts(
         fetched, difference, context, keeps_fetched=is_trial or (current is not None and not is_full)
     )
@@ -134,21 +137,43 @@ def write_changes(difference: Difference, task: Task, store: ObjectStore, keys: 
         return tuple(one.result() for one in waiting)
 
 
-def _difference(fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStore, *, is_full: bool) -> Difference:
+def _difference(
+    fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStore, *, is_full: bool
+) -> tuple[Difference, bool]:
+    """Compare what was fetched with what is stored; and say whether it replaces all of it."""
     current = task.current
     if current is None and not isinstance(rule, FromColumn):
-        return compare_first(fetched, rule=rule, started_at=task.started_at)
+        return compare_first(fetched, rule=rule, started_at=task.started_at), False
     dates = None if is_full or current is None else fetched.frame[fetched.keys[0]].unique(maintain_order=True)
     if isinstance(rule, FromColumn):
         stored = _nothing(fetched) if current is None else scan_history(store, current, dates=dates)
         with reading("the current version"):
             history = stored.collect()
-        tolerance = RECOMPUTED_TOLERANCE if "expression" in task.config else 0.0
-        return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full, tolerance=tolerance)
+        return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full), False
     assert current is not None  # noqa: S101 - the first refresh has returned above
     with reading("the current version"):
         state = scan_state(store, current, dates=dates).collect()
-    return compare(fetched, state, rule=rule, started_at=task.started_at, is_full=is_full)
+    is_derived = isinstance(rule, Derived)
+    found = compare(
+        fetched,
+        state,
+        rule=rule,
+        started_at=task.started_at,
+        is_full=is_full,
+        tolerance=DERIVED_TOLERANCE if is_derived else 0.0,
+    )
+    if is_derived and task.mode == "full" and not _is_whole(fetched, state, found):
+        # Made by another expression, it is what a new dataset of that expression would be, its past included.
+        anew = compare_first(fetched, rule=rule, started_at=task.started_at)
+        return replace(anew, inserted=found.inserted, updated=found.updated, deleted=found.deleted), True
+    return found, False
+
+
+def _is_whole(fetched: Fetched, state: pl.DataFrame, found: Difference) -> bool:
+    """Whether what is stored is what was fetched, in its values and in when they were known."""
+    if not (found.inserts.is_empty() and found.revises.is_empty()):
+        return False
+    return fetched.frame[KNOWN_AT].equals(state.filter(~pl.col(DELETED))[KNOWN_AT])
 
 
 def _nothing(fetched: Fetched) -> pl.LazyFrame:

@@ -120,6 +120,8 @@ class DatasetChange:
         Size of the new segments.
     mode
         How it was refreshed in the end: `full` or `incremental`.
+    replaces
+        Whether the new segments are all of the dataset, not what comes after the current version's.
     """
 
     segments: tuple[Segment, ...]
@@ -136,6 +138,7 @@ class DatasetChange:
     rows_unchanged: int
     bytes_written: int
     mode: str | None = None
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

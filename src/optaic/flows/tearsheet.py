@@ -70,6 +70,7 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
             view=view,
             has_risk_free=metrics["risk_free"] != "none",
             missing_prices=int(metrics["stale_marks"]),
+            skipped_decisions=int(metrics["skipped_decisions"]),
         ),
         assumptions=assumptions,
         equity_curve=curve,

@@ -16,9 +16,7 @@ _LAST, _LAST_DELETED, _WITHDRAWN, _IN_VIEW = "last\0", "deleted\0", "withdrawn\0
 _STORED_DELETED, _IS_FIRST, _IS_LAST, _IS_FRESH, _IS_BACK = "stored\0", "first\0", "latest\0", "fresh\0", "back\0"
 
 
-def compare_vintages(
-    fetched: Fetched, history: pl.DataFrame, *, started_at: dt.datetime, is_full: bool, tolerance: float = 0.0
-) -> Difference:
+def compare_vintages(fetched: Fetched, history: pl.DataFrame, *, started_at: dt.datetime, is_full: bool) -> Difference:
     """Compare fetched vintages with all rows that are stored: the identity of a row is its key and its `known_at`.
 
     Parameters
@@ -32,9 +30,6 @@ def compare_vintages(
         When the run started (UTC): the source does not say when a key was withdrawn or returned, so it is then.
     is_full
         Whether keys that were not fetched are withdrawn.
-    tolerance
-        A number within so much of the stored one, relative to the larger of the two, keeps the stored one: what is
-        recomputed may round otherwise.
 
     Returns
     -------
@@ -51,7 +46,7 @@ def compare_vintages(
     columns = [*keys, *values, KNOWN_AT]
     history = with_columns_of(history, fetched).sort(KNOWN_AT, PLACE)
     state = _states(history, keys)
-    rows = _judged(fetched, history, state, tolerance)
+    rows = _judged(fetched, history, state)
     after = pl.max_horizontal(pl.lit(started_at, dtype=INSTANT), pl.col(_LAST)).alias(KNOWN_AT)
     kept, lost = (pl.lit(value).alias(DELETED) for value in (False, True))
 
@@ -68,7 +63,7 @@ def compare_vintages(
     changed = rows.filter(pl.col(_IS_FRESH) | pl.col(_IS_BACK))
     updated, inserted = changed.filter(pl.col(_IN_VIEW)), changed.filter(~pl.col(_IN_VIEW))
     is_new_vintage = updated[_STORED_DELETED].null_count() > 0
-    differing = {name for name in values if not updated.select(_is_same(updated, name, tolerance).all()).item()}
+    differing = {name for name in values if updated[name].ne_missing(updated[_stored(name)]).any()}
     samples = (("inserted", inserted), ("updated", updated), ("deleted", withdrawn))
     return Difference(
         inserts=inserts,
@@ -96,7 +91,7 @@ def _states(history: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     )
 
 
-def _judged(fetched: Fetched, history: pl.DataFrame, state: pl.DataFrame, tolerance: float) -> pl.DataFrame:
+def _judged(fetched: Fetched, history: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
     """Add to each fetched row what is stored of it and of its key, and what it is therefore."""
     keys, values = list(fetched.keys), list(fetched.values)
     identity = [*keys, KNOWN_AT]
@@ -107,7 +102,7 @@ def _judged(fetched: Fetched, history: pl.DataFrame, state: pl.DataFrame, tolera
     # Sorted, so a key's first and last vintage are where its neighbour has another key.
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in keys)
     is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in keys)
-    is_equal = pl.all_horizontal(pl.lit(value=True), *(_is_same(rows, name, tolerance) for name in values))
+    is_equal = pl.all_horizontal(pl.lit(value=True), *(pl.col(n).eq_missing(pl.col(_stored(n))) for n in values))
     rows = rows.with_columns(
         is_first.alias(_IS_FIRST),
         is_last.alias(_IS_LAST),
@@ -116,16 +111,6 @@ def _judged(fetched: Fetched, history: pl.DataFrame, state: pl.DataFrame, tolera
     )
     is_hidden = (pl.col(_WITHDRAWN) >= pl.col(KNOWN_AT)).fill_null(value=False)
     return rows.with_columns((pl.col(_IS_LAST) & is_hidden & (~pl.col(_IN_VIEW) | pl.col(_IS_FRESH))).alias(_IS_BACK))
-
-
-def _is_same(rows: pl.DataFrame, name: str, tolerance: float) -> pl.Expr:
-    """Give the condition that a fetched value is the stored one."""
-    value, stored = pl.col(name), pl.col(_stored(name))
-    same = value.eq_missing(stored)
-    if not tolerance or not rows.schema[name].is_float():
-        return same
-    scale = pl.max_horizontal(value.abs(), stored.abs())
-    return same | ((value - stored).abs() <= tolerance * scale).fill_null(value=False)
 
 
 def _stored(name: str) -> str:

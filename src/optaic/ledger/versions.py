@@ -36,8 +36,9 @@ def publish_dataset(
     last_data_date: dt.date | None,
     changed_from: dt.date | None,
     changed_columns: Sequence[str],
+    keeps_previous: bool = True,
 ) -> uuid.UUID:
-    """Insert the next version of a dataset: the previous one's segments and the new ones.
+    """Insert the next version of a dataset: the previous one's segments, if they are kept, and the new ones.
 
     The caller holds the graph lock and completes the run in the same transaction.
 
@@ -47,7 +48,7 @@ def publish_dataset(
         The version's id.
     """
     version_id = new_id()
-    all_segments = (*(previous.segments if previous else ()), *new_segments)
+    all_segments = (*(previous.segments if previous and keeps_previous else ()), *new_segments)
     tx.conn.execute(
         insert(versions).values(
             tenant_id=tx.tenant_id,
@@ -90,7 +91,7 @@ def publish_dataset(
         ],
     )
     kept = 0
-    if previous is not None:
+    if previous is not None and keeps_previous:
         # The previous list is copied inside the database: a dataset refreshed daily for years has thousands.
         kept = len(previous.segments)
         tx.conn.execute(

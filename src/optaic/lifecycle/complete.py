@@ -305,6 +305,7 @@ def _publish_dataset(tx: Transaction, run: Run, flow: catalog.Flow, change: Data
         last_data_date=change.last_data_date,
         changed_from=change.changed_from,
         changed_columns=change.changed_columns,
+        keeps_previous=not change.replaces,
     )
 
 

@@ -53,7 +53,8 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     for place, role in enumerate(roles):
         source = ctx.input(role)
         column = value_column(source, VALUE, "close")
-        tables[role] = source.frame().select(DATE, SYMBOL, pl.col(column).alias(role), KNOWN_AT)
+        # A withdrawal is knowledge too: what is computed without a value is known since that value is gone.
+        tables[role] = source.with_withdrawn().select(DATE, SYMBOL, pl.col(column).alias(role), KNOWN_AT)
         ctx.progress(40 * (place + 1) / len(roles), f"{role} is read")
     sessions = pl.concat([table[DATE] for table in tables.values()]).unique().sort()
     grid = to_grid(tables, sessions)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIGNAL, WEIGHTS, PRICES, UNIVERSE, BENCHMARK, CASH = "signal", "weights", "prices", "universe", "benchmark", "cash"
 """The roles that it reads."""
 
-SESSIONS_PER_YEAR = {"weekdays": 260.0, "daily": 365.0}
+SESSIONS_PER_YEAR = {"weekdays": 260.0, "daily": 365.0, "24/7": 365.0}
 """By calendar; of exchanges 252."""
 
 LABEL_END = "label_end"
@@ -48,7 +48,7 @@ def simulate(
     slippage_bps: float = 0.0,
     borrow_bps: float = 50.0,
     max_weight: float | None = None,
-    gross: float = 1.0,
+    gross: float | None = None,
     net: float | None = None,
     no_trade_band: float = 0.0,
     max_turnover: float | None = None,
@@ -78,7 +78,7 @@ def simulate(
     capital, execution, lag, same_bar, costs_bps, slippage_bps, borrow_bps
         As `SimulatorOptions` says: money, sessions, and basis points.
     max_weight, gross, net, no_trade_band, max_turnover, delisting_return
-        Limits, as fractions; likewise.
+        Limits, as fractions; likewise. Of a signal, `gross` is what the absolute weights add up to, 1 by default.
     adjusted
         Whether the prices are adjusted for splits and dividends.
     view
@@ -116,6 +116,8 @@ def simulate(
     dates = table[DATE].unique().sort()
     symbols = table[SYMBOL].unique().sort().to_list()
     sessions = dates.to_numpy().astype("datetime64[D]")
+    members: pl.DataFrame | None = None
+    skipped = 0
     if WEIGHTS in ctx.inputs:
         weights = _weights(ctx.input(WEIGHTS), dates, view=view, calendar=calendar)
     else:
@@ -127,15 +129,17 @@ def simulate(
         if UNIVERSE in ctx.inputs:
             members = _seen(ctx.input(UNIVERSE), asked, view=view, calendar=calendar, allow_in_sample=True)
             eligible &= to_grid(members, _SEEN, dates=sessions, symbols=symbols).values == 1.0
-        targets, decided = select_targets(
+        targets, taken = select_targets(
             grid.values,
             top=top,
             eligible=eligible,
             decided=decided,
-            gross=gross,
+            gross=1.0 if gross is None else gross,
             net=net,
             is_long_short=long_short,
         )
+        skipped = int((decided & ~taken).sum())
+        decided = taken
         weights = _long(targets, decided, sessions, symbols)
     if weights.is_empty():
         raise NoOutputError(
@@ -158,6 +162,8 @@ def simulate(
         slippage_bps=slippage_bps,
         borrow_bps=borrow_bps,
         max_weight=max_weight,
+        universe=None if members is None else members.rename({_SEEN: "member"}),
+        skipped_decisions=skipped,
         gross=gross if WEIGHTS in ctx.inputs else None,
         net=net if WEIGHTS in ctx.inputs else None,
         no_trade_band=no_trade_band,
@@ -213,7 +219,8 @@ def _refuse_blindness(source: Input, dates: pl.Series) -> None:
 
 def _weights(source: Input, dates: pl.Series, *, view: str, calendar: str) -> pl.DataFrame:
     frame = _seen(source, dates, view=view, calendar=calendar, allow_in_sample=True)
-    return frame.rename({_SEEN: "weight"}).drop_nulls("weight")
+    # What is null on a date of decision is not to be held; where all is null, nothing is.
+    return frame.rename({_SEEN: "weight"}).with_columns(pl.col("weight").fill_null(0.0))
 
 
 def _long(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optaic.domain.kind import InstanceKind
-from optaic.domain.version import KNOWN_AT
+from optaic.domain.known import DERIVED
 from optaic.errors import InvalidInputError
 from optaic.project.document import Document, Entry
 from optaic.project.spec import InputSpec
@@ -96,7 +96,7 @@ def _expression(
         _check_expression(document, entry, text, inputs, params)
     found: dict[str, Any] = {"definition": EXPRESSION, "expression": text}
     if kind is InstanceKind.DATASET:
-        found["known_at"] = {"column": KNOWN_AT}
+        found["known_at"] = DERIVED
     return found
 
 
@@ -142,7 +142,7 @@ def _check_options(document: Document, entry: Entry | None, params: Mapping[str,
         check_rebalance(params.get("rebalance", "monthly"), offset=params.get("rebalance_offset", 0))
         check_selection(
             top=params.get("top", 0.2),
-            gross=params.get("gross", 1.0),
+            gross=1.0 if params.get("gross") is None else params["gross"],
             net=params.get("net"),
             is_long_short=params.get("long_short", False),
         )

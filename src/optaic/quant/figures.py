@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from optaic.quant.panel import Floats, Integers, cash_returns, year_fractions
+from optaic.quant.options import SimulatorOptions
+from optaic.quant.panel import Booleans, Floats, Integers, Panel, cash_returns, year_fractions
+from optaic.quant.simulate import MISSING_SESSIONS, simulate
 from optaic.quant.simulation import Simulation
 from optaic.quant.summary import Book, Figure, summarize
 from optaic.quant.trades import Episodes, find_episodes
@@ -56,29 +60,39 @@ def measure(
     )
 
 
-def equal_weight_returns(closes: Floats) -> Floats:
-    """Compute the mean of the simple returns of all names that have one: the equal weight, rebalanced each session.
+def equal_weight_returns(panel: Panel, *, members: Booleans | None = None) -> Floats:
+    """Compute the returns of the equal weight: of all names with a price, rebalanced at each close without costs.
+
+    It is simulated as any portfolio is: with splits, dividends and delistings; who has no price stands at the last one.
 
     Parameters
     ----------
-    closes : ndarray of shape (n_sessions, n_symbols), float64
-        Prices; NaN where there is none.
+    panel : Panel
+        Prices, and what happens to their holders.
+    members : ndarray of shape (n_sessions, n_symbols), bool, optional
+        Who is in the universe at each close. All names if left out.
 
     Returns
     -------
     ndarray of shape (n_sessions - 1,), float64
-        As fractions, without costs; 0 in a session in which no name has a return. Empty for fewer than two sessions.
+        As fractions; 0 where nobody is held. Empty for fewer than two sessions.
 
     Examples
     --------
-    >>> equal_weight_returns(np.array([[10.0, 20.0], [11.0, 20.0], [11.0, np.nan]])).round(10).tolist()
-    [0.05, 0.0]
+    >>> dates = np.array(["2024-01-02", "2024-01-03"], dtype="datetime64[D]")
+    >>> equal_weight_returns(Panel(dates=dates, close=np.array([[10.0, 20.0], [11.0, 20.0]]))).round(10).tolist()
+    [0.05]
     """
-    if len(closes) < 2:
-        return np.zeros(0)
-    moves = closes[1:] / closes[:-1] - 1.0
-    counts = np.count_nonzero(~np.isnan(moves), axis=1)
-    return np.nansum(moves, axis=1) / np.maximum(counts, 1)
+    # Who is in a gap cannot be traded, and keeps its place; the others do not grow into it.
+    rows = np.arange(panel.n_sessions)[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(panel.close), -MISSING_SESSIONS - 1, rows), axis=0)
+    held = rows - last <= MISSING_SESSIONS
+    if members is not None:
+        held &= members
+    counts = held.sum(axis=1)
+    targets = held / np.maximum(counts, 1)[:, None]
+    free = SimulatorOptions(capital=1.0, same_bar=True, costs_bps=0.0, borrow_bps=0.0)
+    return simulate(replace(panel, cash_rates=None), targets, decided=counts > 0, options=free).returns
 
 
 def episodes_of(simulation: Simulation) -> Episodes:

@@ -142,6 +142,41 @@ def read_benchmark(benchmark: Any, market: Market) -> Floats:
     return prices[1:] / prices[:-1] - 1.0
 
 
+def read_members(universe: Any, market: Market) -> Booleans:
+    """Read who is in a universe.
+
+    Parameters
+    ----------
+    universe : polars or pandas frame
+        Long (date, symbol, member) or wide; true, or a number that is not 0, for who is in it. Symbols without prices
+        are left out.
+    market : Market
+        The sessions and symbols.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, n_symbols), bool
+        As on the last date of the universe up to each session; nobody before the first.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no such table.
+    """
+    table = read_frame(universe, "universe")
+    if "symbol" in table.columns:
+        table = table.with_columns(pl.col("member").cast(pl.Float64))
+    wanted = spread(table, "member", "universe")
+    rows = np.searchsorted(wanted.dates, market.grid.dates, side="right") - 1
+    found = np.zeros(market.grid.values.shape, dtype=np.bool_)
+    places = {symbol: place for place, symbol in enumerate(wanted.symbols)}
+    for column, symbol in enumerate(market.symbols):
+        if symbol in places:
+            values = np.nan_to_num(wanted.values[:, places[symbol]], nan=0.0) != 0.0
+            found[rows >= 0, column] = values[rows[rows >= 0]]
+    return found
+
+
 def _refuse_infinite(weights: pl.DataFrame) -> None:
     # NaN is not null: it is a computation that went wrong, and no wish to hold nothing.
     names = ["weight"] if "symbol" in weights.columns else [name for name in weights.columns if name != "date"]

@@ -168,3 +168,34 @@ def cash_returns(dates: Dates, rates: Floats) -> Floats:
     returns = year_fractions(dates)
     returns[1:] *= rates[:-1]
     return returns
+
+
+def total_return_prices(panel: Panel) -> Floats:
+    """Give prices as if dividends were reinvested at the close, and no share were ever split.
+
+    Parameters
+    ----------
+    panel : Panel
+        Closes, and what happens to holders. A dividend is paid for each share before a split of the same session.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, n_symbols), float64
+        The close times the shares that one share of the first session has become; NaN where there is no close, and then
+        a dividend of that session is left out. The closes themselves, if the panel has neither dividends nor splits.
+
+    Examples
+    --------
+    >>> dates = np.array(["2024-01-02", "2024-01-03"], dtype="datetime64[D]")
+    >>> split = Panel(dates=dates, close=np.array([[100.0], [25.0]]), splits=np.array([[np.nan], [4.0]]))
+    >>> total_return_prices(split).ravel().tolist()
+    [100.0, 100.0]
+    """
+    if panel.dividends is None and panel.splits is None:
+        return panel.close
+    shares = np.ones_like(panel.close)
+    if panel.splits is not None:
+        shares = np.where(np.isnan(panel.splits), 1.0, panel.splits)
+    if panel.dividends is not None:
+        shares = shares + np.nan_to_num(panel.dividends / panel.close, nan=0.0)
+    return panel.close * np.cumprod(shares, axis=0)

@@ -17,6 +17,7 @@ def list_cautions(
     has_risk_free: bool = True,
     missing_prices: int = 0,
     failed_solves: int = 0,
+    skipped_decisions: int = 0,
 ) -> tuple[str, ...]:
     """Say what is doubtful about a backtest.
 
@@ -38,6 +39,8 @@ def list_cautions(
         Position-days that were marked at an older price.
     failed_solves
         Rebalances at which an optimiser found nothing and the weights before were kept.
+    skipped_decisions
+        Rebalances at which nothing was known of whom to hold, and what was held was kept.
 
     Returns
     -------
@@ -68,6 +71,12 @@ def list_cautions(
     if missing_prices > 0:
         days = "position-day was" if missing_prices == 1 else "position-days were"
         said.append(f"Missing prices: {missing_prices:,} {days} marked at an older price.")
+    if skipped_decisions > 0:
+        times = "rebalance" if skipped_decisions == 1 else "rebalances"
+        said.append(
+            f"Skipped decisions: at {skipped_decisions:,} {times} nothing was known of whom to hold, and what was held "
+            "was kept."
+        )
     if failed_solves > 0:
         times = "rebalance" if failed_solves == 1 else "rebalances"
         said.append(

@@ -45,6 +45,7 @@ BACKTEST = (
     metric("total_costs", Unit.MONEY, _LOWER, "Costs and slippage, all together."),
     metric("stale_marks", Unit.COUNT, _LOWER, "Position-days marked at an older price, because there was none."),
     metric("missed_fills", Unit.COUNT, _LOWER, "Orders that were not filled, because there was no price."),
+    metric("skipped_decisions", Unit.COUNT, _LOWER, "Decisions not taken: nothing was known of whom to hold."),
     metric("delisted_positions", Unit.COUNT, _NEITHER, "Positions that ended because their names had no prices left."),
     metric("assumed_delistings", Unit.COUNT, _LOWER, "Those of them whose delisting return is not known."),
     metric("stressed_total_return", Unit.FRACTION, _HIGHER, "Total return if those had lost 30 % of their last price."),
