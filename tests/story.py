@@ -345,7 +345,7 @@ class Story:
             self.add(tables.plan_members, plan_id=plan, step_id=last, batch=2)
         self.add(tables.plan_step_edges, step_id=last, upstream_step_id=self.shared)
         trained = self.flows["alpha", FlowKind.TRAIN]
-        self.add(tables.plan_pins, plan_id=first, flow_id=trained, version_id=self.champion)
+        self.add(tables.plan_pins, plan_id=first, flow_id=trained, selector="stage:champion", version_id=self.champion)
         self.plans = {first, second}
         self.add(
             tables.submissions, key="nightly 2024-01-02", request_digest=DIGEST, run_id=self.runs[RunType.PIPELINE]

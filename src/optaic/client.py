@@ -265,10 +265,30 @@ class Ledger(Questions, Declarations):
 
         rescue(self.runtime.database)
         run = self.get(reference)
-        digest = (
-            code_digest_of(self.runtime, f"{run.instance}.{run.flow_kind}") if run.record.engine != "inline" else None
-        )
+        is_present = run.record.engine != "inline" and run.record.reproduces_id is None
+        digest = code_digest_of(self.runtime, f"{run.instance}.{run.flow_kind}") if is_present else None
         return self._handle(retry(self.runtime.database, run.id, code_digest=digest))
+
+    def reproduce(
+        self,
+        reference: str | uuid.UUID,
+        *,
+        detach: bool = False,
+        on_progress: Callable[[RunHandle], None] | None = None,
+    ) -> RunHandle:
+        """Run again exactly what a run did, from its stored source; `comparison` of the new run says how it compares.
+
+        `detach` only records the new run, which is always a trial; a worker executes it.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError, StorageError
+            If it has not ended, was tracked or never started, or its source is gone; nothing was recorded then.
+        """
+        from optaic.reproducing import reproduce
+
+        handle = self._handle(reproduce(self.runtime, self.get(reference).record))
+        return handle if detach else self.execute(handle, on_progress=on_progress)
 
     def track(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from optaic import view
 from optaic.bootstrap import Runtime
+from optaic.domain.comparison import MEDIA_TYPE, compare_ends
 from optaic.domain.run import Run
 from optaic.errors import NotFoundError
 from optaic.ledger import attempts, runs
@@ -100,6 +102,22 @@ class RunHandle:
     def version(self) -> int | None:
         """The number of the version that it published; None if it published none."""
         return self._detail.version
+
+    @property
+    def comparison(self) -> dict[str, Any] | None:
+        """How a reproduction compares with its original, as JSON: `verdict` (`identical`, `within_tolerance` or
+        `different`), `places` where they differ, `largest_difference`; None for other runs, and until it has ended.
+        """
+        run = self._detail.run
+        if run.reproduces_id is None or not run.status.is_terminal:
+            return None
+        for item in self._detail.artifacts:
+            if item.media_type == MEDIA_TYPE:
+                return json.loads(self._runtime.store.get(item.stored))
+        with self._runtime.database.read() as tx:
+            original = runs.get(tx, run.reproduces_id)
+        compared = compare_ends((original.status, original.reason), (run.status, run.reason))
+        return {"original": str(original.id), **compared.to_json()}
 
     def to_json(self) -> dict[str, Any]:
         """Give the run's JSON object."""

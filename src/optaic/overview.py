@@ -28,7 +28,7 @@ def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> 
         failed, as a sentence; `next_step` what makes the flow ready; each else None.
     """
     live = [flow for flow in catalog.live_flows(tx, flow_ids) if flow.engine != "inline"]
-    decided = freshness.all_states(tx)[1] if flow_ids is None else freshness.states(tx, flow_ids)
+    decided = freshness.states(tx, [flow.id for flow in live])
     running = {run.flow_id for run in _running_official(tx) if not run.is_lost}
     last = search.last_run_ids(tx)
     failed = [flow.last_attempt_run_id for flow in live if flow.last_attempt_ok is False]

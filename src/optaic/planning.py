@@ -11,13 +11,21 @@ from typing import Any, Self
 
 from optaic import view
 from optaic.bootstrap import Runtime
-from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, Step, StepStatus, expected_seconds
+from optaic.domain.plan import (
+    Plan,
+    PlanMode,
+    PlannedStep,
+    PlanStatus,
+    Step,
+    StepStatus,
+    distinct_causes,
+    expected_seconds,
+)
 from optaic.domain.run import Run
 from optaic.domain.text import check_text
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, UpstreamNotReadyError
 from optaic.handle import RunHandle
 from optaic.ledger import catalog, plans, runs, snapshots
-from optaic.ledger.catalog import Flow
 from optaic.lifecycle.cancel import cancel_plan
 from optaic.lifecycle.plan import PlanRequest, create, planned_before, preview
 from optaic.lifecycle.rescue import rescue
@@ -163,9 +171,10 @@ def plan_of(runtime: Runtime, target: str, *, is_smart: bool = False) -> dict[st
     with runtime.database.read() as tx:
         flow = catalog.find_flow(tx, target)
         planned = preview(tx, flow.id, mode)
-        ids = [step.flow_id for step in planned]
-        seconds = snapshots.seconds_of(tx, ids)
-        by_flow = {one.id: one for one in catalog.live_flows(tx, ids)}
+        seconds = snapshots.seconds_of(tx, [step.flow_id for step in planned])
+    targets = {step.flow_id: step.target for step in planned}
+    # What is not ready is told in the same words, by the same object, to all who read it.
+    causes = {key: cause.to_json() for key, cause in distinct_causes(planned).items()}
     batches: dict[int, list[PlannedStep]] = {}
     for step in planned:
         batches.setdefault(step.batch, []).append(step)
@@ -180,21 +189,25 @@ def plan_of(runtime: Runtime, target: str, *, is_smart: bool = False) -> dict[st
                 "expected_seconds": max(
                     (seconds[one.flow_id] for one in batch if one.flow_id in seconds), default=None
                 ),
-                "steps": [_step_json(one, by_flow, seconds.get(one.flow_id)) for one in batch],
+                "steps": [_step_json(one, targets, causes, seconds.get(one.flow_id)) for one in batch],
             }
             for number, batch in batches.items()
         ],
     }
 
 
-def _step_json(step: PlannedStep, by_flow: Mapping[uuid.UUID, Flow], seconds: float | None) -> dict[str, Any]:
-    flow = by_flow[step.flow_id]
+def _step_json(
+    step: PlannedStep,
+    targets: Mapping[uuid.UUID, str],
+    causes: Mapping[int, dict[str, Any]],
+    seconds: float | None,
+) -> dict[str, Any]:
     return {
         "target": step.target,
-        "instance": flow.instance,
-        "flow_kind": flow.kind,
-        "causes": [cause.to_json() for cause in step.causes],
-        "upstream": [by_flow[one].target for one in step.upstream_ids],
+        "instance": step.instance,
+        "flow_kind": step.flow_kind,
+        "causes": [causes[id(cause)] for cause in step.causes],
+        "upstream": [targets[one] for one in step.upstream_ids],
         "is_needed": step.is_needed,
         "expected_seconds": seconds,
     }
@@ -231,8 +244,8 @@ def _code_digests(runtime: Runtime, target: str, mode: PlanMode) -> dict[str, st
     check_text(target, "the target")
     with runtime.database.read() as tx:
         planned = preview(tx, catalog.find_flow(tx, target).id, mode)
-        refs = {flow.code_ref for flow in catalog.live_flows(tx, [step.flow_id for step in planned])}
-    return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs if ref is not None}
+        refs = {code.code_ref for code in snapshots.code_of(tx, [step.flow_id for step in planned])}
+    return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs}
 
 
 def execute_plan(

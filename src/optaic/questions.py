@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,45 @@ class Questions:
         from optaic.lineage import lineage
 
         return lineage(self.runtime, reference, depth=depth)
+
+    def diff(self, one: str | uuid.UUID, other: str | uuid.UUID) -> dict[str, Any]:
+        """Put two runs side by side, differences first: what they are, params, config, code, inputs, metrics, files.
+
+        Parameters
+        ----------
+        one, other
+            A run's id, its beginning, or `TARGET@latest`.
+
+        Returns
+        -------
+        dict
+            JSON-ready; `optaic.comparing.diff` describes it.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            If a reference names no run, or several.
+        """
+        from optaic.comparing import diff
+
+        return diff(self.runtime, one, other)
+
+    def compare(self, references: Sequence[str | uuid.UUID]) -> dict[str, Any]:
+        """Put 2 to 20 runs side by side: what differs first, then metrics, with the best and the worst run of each.
+
+        Returns
+        -------
+        dict
+            JSON-ready; `optaic.comparing.compare` describes it.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            If they are too few or too many, or a reference names no run, or several.
+        """
+        from optaic.comparing import compare
+
+        return compare(self.runtime, references)
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Give the versions of a dataset, newest first, as JSON-ready items.

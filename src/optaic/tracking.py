@@ -19,6 +19,7 @@ from optaic.bootstrap import Runtime
 from optaic.domain.lease import AttemptOutcome
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.errors import ConflictError, InvalidInputError, LeaseLostError, LedgerError, NoOutputError, OptaicError
+from optaic.flows.alarm import Alarm
 from optaic.flows.context import RunContext
 from optaic.flows.report import Batch, instant
 from optaic.flows.task import Result
@@ -70,6 +71,7 @@ class Tracked:
         self._unwritten: list[Batch] = []
         self._writing = threading.Lock()
         self._ended = threading.Event()
+        self._alarm: Alarm | None = None
         self._heart: threading.Thread | None = None
         self._lost: LeaseLostError | None = None
         self._sure_until = 0.0
@@ -100,8 +102,7 @@ class Tracked:
             as_of=self._as_of,
         )
         self._context = RunContext(self._claim.task, store=self._runtime.store, sink=self._take)
-        self._heart = threading.Thread(target=self._beat, name="optaic-heartbeat", daemon=True)
-        self._heart.start()
+        self._alarm = Alarm(settings.lease_seconds / 3, self._start_heart)
         return self
 
     def __exit__(
@@ -127,6 +128,8 @@ class Tracked:
             except OptaicError:
                 if error is None:
                     raise
+            if self._alarm is not None:
+                self._alarm.cancel()
             if self._heart is not None:
                 self._heart.join()
             self._conclude(context, held, kind, error)
@@ -159,6 +162,7 @@ class Tracked:
                     result,
                     last_report=_report(self._unwritten),
                     position=self._position,
+                    held=held.run,
                     actor_id=database.actor_id,
                 )
             except NoOutputError as nothing:
@@ -330,18 +334,23 @@ class Tracked:
         if hold.is_cancel_requested and self._context is not None:
             self._context.ask_cancel()
 
+    def _start_heart(self) -> None:
+        heart = threading.Thread(target=self._beat, name="optaic-heartbeat", daemon=True)
+        heart.start()
+        self._heart = heart
+
     def _beat(self) -> None:
         """Renew the lease until the block ends; stop when it is lost, and when the database is away for a while."""
         seconds = self._runtime.settings.lease_seconds / 3
-        last = time.monotonic()
-        while not self._ended.wait(max(seconds - (time.monotonic() - last), 0.05)):
+        while not self._ended.is_set():
             last = time.monotonic()
             try:
                 self._write([])
             except LeaseLostError:
                 return
             except LedgerError:
-                continue
+                pass  # the next one may pass
+            self._ended.wait(max(seconds - (time.monotonic() - last), 0.05))
 
 
 def _report(batches: Sequence[Batch]) -> Report:

@@ -197,6 +197,7 @@ def to_json(detail: Detail) -> dict[str, Any]:
         "code_digest": detail.code_digest,
         "fingerprint": run.fingerprint,
         "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
+        "reproduces": str(run.reproduces_id) if run.reproduces_id else None,
         "progress_pct": run.progress_pct,
         "progress_note": run.progress_note,
         "worker": run.worker,

@@ -51,6 +51,18 @@ def test_demo_takes_a_correction_downstream_and_leaves_alone_what_it_does_not_re
     assert "params.correction" in text
 
 
+def test_demo_previews_a_signal_and_backtests_another_on_what_was_known(told: tuple[str, Project]) -> None:
+    text, demo = told
+    runs = demo.json("runs")["items"]
+    assert {run["type"] for run in runs} == {"PipelineRun", "ExperimentRun", "BacktestRun"}
+    first, second = [run for run in reversed(runs) if run["instance"] == "momentum_bt"]
+    assert (first["status"], first["version"], first["metrics"]["view"]) == ("completed", 1, "replay")
+    # The correction of 2015 was not known to any decision of then, and that day's price of JPM was not traded at.
+    assert (second["status"], second["version"]) == ("completed", None)
+    assert second["metrics"]["sharpe_ratio"] == first["metrics"]["sharpe_ratio"]
+    assert "value at the close, net of costs" in text
+
+
 def test_demo_leaves_a_project_in_order(told: tuple[str, Project]) -> None:
     _, demo = told
     assert demo.json("status")["items"][0]["status"] == "ready"
@@ -65,3 +77,23 @@ def test_demo_refuses_a_folder_that_has_something_in_it(told: tuple[str, Project
     (tmp_path / "thesis.txt").write_text("mine")
     Project(tmp_path).run("demo", ".", code=2)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_every_run_of_the_demo_is_reproduced_identically_in_a_fresh_process(told: tuple[str, Project]) -> None:
+    _, demo = told
+    before = status(demo)
+    originals = [run["id"] for run in demo.json("runs", "--standing", "official")["items"]]
+    assert len(originals) == 10
+    for run_id in originals:
+        demo.run("reproduce", run_id, "--detach")
+    demo.run("worker", "--until-idle")
+    for run in demo.json("runs", "--standing", "trial")["items"]:
+        shown = demo.json("show", run["id"])
+        assert shown["reproduces"] in originals
+        assert shown["comparison"]["verdict"] == "identical", shown
+        assert shown["comparison"]["largest_difference"] == 0.0
+    assert status(demo) == before
+
+
+def status(demo: Project) -> list[dict[str, object]]:
+    return [{**item, "last_run": None} for item in demo.json("status")["items"]]

@@ -7,24 +7,29 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import select, update
 
-from optaic.domain.plan import Plan, PlanMode, PlanStatus, StepStatus
-from optaic.domain.reason import Reason
-from optaic.domain.run import Run
-from optaic.domain.status import RunStatus
-from optaic.errors import ConflictError, IdempotencyMismatchError
-from optaic.ledger import catalog, freshness, plans, runs, tables
+from optaic.domain.plan import PlanStatus, StepStatus
+from optaic.errors import IdempotencyMismatchError
+from optaic.ledger import catalog, freshness
 from optaic.ledger.session import Database
-from optaic.lifecycle.cancel import cancel, cancel_plan
-from optaic.lifecycle.claim import Claim, claim
-from optaic.lifecycle.complete import complete, end_attempt
-from optaic.lifecycle.plan import PlanRequest, create
-from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
+from optaic.lifecycle.claim import claim
+from optaic.lifecycle.complete import end_attempt
+from tests.factories import LEASE, add_dataset, claim_run, submit_run
+from tests.planning import (
+    AGAIN,
+    FAILED,
+    again,
+    finish,
+    make_ready,
+    make_stale,
+    plan,
+    read_versions,
+    refresh,
+    run_of,
+    steps,
+    work,
+)
 from tests.rows import counted
-
-FAILED = Reason(code="flow_error", message="the vendor sent nonsense", next_step="look at the log")
-AGAIN = Reason(code="retryable_error", message="the vendor is busy", next_step="wait")
 
 
 @pytest.fixture
@@ -39,80 +44,6 @@ def database(database_url: str) -> Iterator[Database]:
     add_dataset(opened, "mixed", inputs={"left": "left", "other": "other"})
     yield opened
     opened.close()
-
-
-def plan(database: Database, target: str = "signal", *, smart: bool = False, key: str | None = None) -> Plan:
-    mode = PlanMode.SMART if smart else PlanMode.RECURSIVE
-    return create(database, PlanRequest(target=target, mode=mode, idempotency_key=key))
-
-
-def finish(database: Database, held: Claim, *, is_changed: bool = True) -> None:
-    complete(database, held.run.id, held.attempt, dataset_result(held, is_changed=is_changed))
-
-
-def work(database: Database, *unchanged: str) -> list[str]:
-    """Complete what can be claimed until nothing is left; give the instances in order."""
-    done: list[str] = []
-    while (held := claim(database, worker="worker-1", lease=LEASE)) is not None:
-        done.append(held.run.instance)
-        finish(database, held, is_changed=held.run.instance not in unchanged)
-    return done
-
-
-def make_ready(database: Database) -> None:
-    for target in ("signal", "mixed"):
-        plan(database, target)
-        work(database)
-
-
-def refresh(database: Database, name: str, *, is_changed: bool = True) -> None:
-    finish(database, claim_run(database, submit_run(database, name)), is_changed=is_changed)
-
-
-def make_stale(database: Database, name: str) -> None:
-    """Let a flow have other code than its last run."""
-    with database.write() as tx:
-        flow = catalog.find_flow(tx, name)
-        row = tx.conn.execute(
-            select(tables.definition_versions).where(tables.definition_versions.c.id == flow.definition_version_id)
-        ).one()
-        version_id = uuid.uuid4()
-        tx.conn.execute(
-            tables.definition_versions.insert().values(
-                {**row._mapping, "id": version_id, "code_digest": version_id.hex * 2}
-            )
-        )
-        tx.conn.execute(
-            update(tables.flows).where(tables.flows.c.id == flow.id).values(definition_version_id=version_id)
-        )
-        freshness.settle(tx, [flow.id])
-
-
-def steps(database: Database, made: Plan) -> dict[str, StepStatus]:
-    return {step.target: step.status for step in again(database, made).steps}
-
-
-def again(database: Database, made: Plan) -> Plan:
-    with database.read() as tx:
-        return plans.get(tx, made.id)
-
-
-def run_of(database: Database, made: Plan, target: str) -> Run:
-    (step,) = [step for step in again(database, made).steps if step.target == target]
-    assert step.run_id is not None
-    with database.read() as tx:
-        return runs.get(tx, step.run_id)
-
-
-def read_versions(database: Database, run_id: uuid.UUID) -> list[int]:
-    query = (
-        select(tables.versions.c.number)
-        .join(tables.run_inputs, tables.run_inputs.c.version_id == tables.versions.c.id)
-        .where(tables.run_inputs.c.run_id == run_id)
-        .order_by(tables.run_inputs.c.role)
-    )
-    with database.read() as tx:
-        return list(tx.conn.execute(query).scalars())
 
 
 def test_a_plan_runs_what_has_never_run_in_order(database: Database) -> None:
@@ -242,49 +173,6 @@ def test_what_would_read_something_else_is_not_shared(database: Database) -> Non
     work(database)
     assert read_versions(database, run_of(database, first, "left").id) == [1]
     assert read_versions(database, run_of(database, second, "left").id) == [2]
-
-
-def test_cancelling_a_plan_leaves_what_another_needs(database: Database) -> None:
-    first, second = plan(database, "signal"), plan(database, "mixed")
-    finish(database, claim_run(database, run_of(database, first, "prices")))
-    held = claim_run(database, run_of(database, first, "right"))
-    asked = cancel_plan(database, first.id)
-    assert asked.status is PlanStatus.RUNNING, "right still runs"
-    with database.read() as tx:
-        assert runs.get(tx, held.run.id).cancel_requested_at is not None
-    end_attempt(database, held.run.id, 1, FAILED)
-    ended = again(database, first)
-    assert ended.status is PlanStatus.CANCELLED
-    assert {step.target: step.status for step in ended.steps} == {
-        "prices": "done",
-        "right": "cancelled",
-        "signal": "cancelled",
-    }
-    assert sorted(work(database)) == ["left", "mixed", "other"]
-    assert again(database, second).status is PlanStatus.COMPLETED
-    with pytest.raises(ConflictError, match="already completed"):
-        cancel_plan(database, second.id)
-
-
-def test_a_plan_that_nothing_runs_of_is_cancelled_at_once(database: Database) -> None:
-    made = plan(database)
-    ended = cancel_plan(database, made.id)
-    assert ended.status is PlanStatus.CANCELLED
-    assert {step.status for step in ended.steps} == {StepStatus.CANCELLED}
-    assert run_of(database, made, "prices").status is RunStatus.CANCELLED
-    assert work(database) == []
-
-
-def test_cancelling_one_run_of_a_plan_blocks_what_needed_it(database: Database) -> None:
-    made = plan(database)
-    cancel(database, run_of(database, made, "prices").id)
-    assert steps(database, made) == {
-        "prices": "cancelled",
-        "left": "blocked",
-        "right": "blocked",
-        "signal": "blocked",
-    }
-    assert again(database, made).status is PlanStatus.FAILED
 
 
 def test_the_same_key_gives_the_same_plan(database: Database) -> None:

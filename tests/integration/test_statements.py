@@ -9,6 +9,7 @@ import pytest
 from optaic.ledger import catalog, limits, search
 from optaic.ledger.freshness import all_states, blockers
 from optaic.ledger.session import Database
+from optaic.lifecycle import gate
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.complete import complete
 from optaic.lifecycle.rescue import rescue
@@ -59,7 +60,7 @@ def test_submit_and_claim_and_complete_do_not_count_their_inputs(database: Datab
         counts[width] = (submitted, claimed, completed)
     assert counts[1] == counts[20]
     locks = 2 * int(database.engine.dialect.name == "postgresql")
-    assert counts[1] == (11, 22, 29 + locks)
+    assert counts[1] == (9, 20, 25 + locks)
 
 
 def test_a_submission_with_a_key_sends_two_more(database: Database) -> None:
@@ -112,6 +113,20 @@ def test_the_gate_does_not_count_the_upstreams_that_block(database: Database) ->
         assert look(name) == width
         counts.append(count(database, lambda name=name: look(name)))
     assert counts[0] == counts[1]
+
+
+def test_the_gate_of_a_run_with_twenty_upstreams_is_five_statements(database: Database) -> None:
+    def find(name: str, *, is_checked: bool) -> None:
+        with database.read() as tx:
+            flow = catalog.find_flow(tx, name)
+            if is_checked:
+                gate.check(tx, flow, is_forced=False)
+
+    for width in (1, 20):
+        name = f"reader{width}"
+        add_reader(database, name, width)
+        found = count(database, lambda name=name: find(name, is_checked=False))
+        assert count(database, lambda name=name: find(name, is_checked=True)) == found + 5
 
 
 def test_the_freshness_of_fifty_flows_is_four_statements(database: Database) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from optaic.bootstrap import open_runtime
 from optaic.client import Ledger
@@ -16,6 +17,7 @@ from optaic.domain.lease import AttemptOutcome
 from optaic.domain.reason import Reason
 from optaic.errors import LeaseLostError, NoOutputError
 from optaic.ledger import attempts
+from optaic.ledger.tables import activities
 from optaic.lifecycle.complete import end_attempt
 from optaic.settings import Settings
 from tests.processes import until
@@ -106,3 +108,38 @@ def test_a_run_that_was_taken_away_is_told_before_it_writes_a_file(ledger: Ledge
         block()
     assert ledger.get(tracked.id).status == "failed"
     assert list(ledger.runtime.store.list()) == []
+
+
+def test_a_block_whose_run_was_taken_away_unnoticed_ends_without_a_trace(ledger: Ledger) -> None:
+    tracked = ledger.track("idea")
+
+    def block() -> None:
+        with tracked as run:
+            run.log_metric("ic", 0.5)
+            end_attempt(ledger.runtime.database, run.id, 1, LOST, outcome=AttemptOutcome.LOST)
+
+    with pytest.raises(LeaseLostError, match="the attempt has ended"):
+        block()
+    lost = ledger.get(tracked.id)
+    assert (lost.status, lost.metrics) == ("failed", {})
+    with ledger.runtime.database.read() as tx:
+        assert attempts.points(tx, tracked.id) == []
+
+
+def test_a_tracked_run_was_never_pending_and_tells_of_both_its_beginnings(ledger: Ledger) -> None:
+    with ledger.track("idea") as run:
+        run.log_metric("ic", 0.5)
+    with ledger.runtime.database.read() as tx:
+        query = select(activities.c.verb).where(activities.c.resource_id == str(run.id))
+        verbs = tx.conn.execute(query.order_by(activities.c.at, activities.c.id)).scalars().all()
+    assert verbs == ["experiment_run.submitted", "experiment_run.started", "experiment_run.completed"]
+
+
+def test_a_block_that_is_over_in_a_moment_starts_no_thread(ledger: Ledger) -> None:
+    with ledger.track("idea") as run:  # the process's one thread for alarms begins here, if it has not before
+        run.log_metric("ic", 0.5)
+    before = threading.active_count()
+    with ledger.track("idea") as run:
+        run.log_metric("ic", 0.5)
+        run.log.info("a line")
+        assert threading.active_count() == before

@@ -32,7 +32,7 @@ from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.reason import Reason
 from optaic.errors import UpstreamNotReadyError
 from optaic.flows.task import Result
-from optaic.ledger import catalog, freshness
+from optaic.ledger import catalog, downstream, freshness
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, lock_graph
 from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
@@ -45,8 +45,8 @@ from optaic.lifecycle.rescue import rescue
 from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
-from tests.factories import LEASE, add_dataset, dataset_result, submit_run
-from tests.recomputed import by_brute_force, overdue, stored, summary
+from tests.factories import LEASE, dataset_result, submit_run
+from tests.recomputed import by_brute_force, check_plans, in_each_way, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -344,6 +344,10 @@ class Graph(RuleBasedStateMachine):
                 assert freshness.states(tx, [flow_id]) == {flow_id: state}
 
     @invariant()
+    def plans_agree_with_the_definition(self) -> None:
+        check_plans(self.database)
+
+    @invariant()
     def the_cache_agrees_with_the_definition_unless_time_has_passed(self) -> None:
         with self.database.read() as tx:
             if not freshness.late_flows(tx):
@@ -374,24 +378,19 @@ class Wanted:
         return replace(result, dataset=dataset, slices=slices)
 
 
+@in_each_way
 def test_the_cache_agrees_with_brute_force_after_every_step(
-    new_database: NewDatabase, request: pytest.FixtureRequest
+    new_database: NewDatabase, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few: int, many: int
 ) -> None:
+    monkeypatch.setattr(downstream, "FEW", few)
+    monkeypatch.setattr(downstream, "MANY", many)
+
     class Here(Graph):
         def make(self) -> AbstractContextManager[str]:
             return new_database()
 
     # `HYPOTHESIS_PROFILE=explore` looks further on both.
     wanted = settings.get_profile(settings.get_current_profile_name())
-    few = 4 if "postgresql" in request.node.name else 6
-    examples = wanted.max_examples if wanted.max_examples > 100 else few
+    here = 4 if "postgresql" in request.node.name else 6
+    examples = wanted.max_examples if wanted.max_examples > 100 else here
     run_state_machine_as_test(Here, settings=settings(wanted, max_examples=examples, stateful_step_count=20))
-
-
-def test_what_has_never_run_is_not_announced_as_late(database_url: str) -> None:
-    database = Database(database_url)
-    flow_id = add_dataset(database)
-    with database.write() as tx:
-        tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(ready_until=db_now(-60.0)))
-    assert sweep(database) == 0
-    database.close()

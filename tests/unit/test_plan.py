@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from optaic.domain.freshness import NEVER, Edge, FlowFacts, evaluate
-from optaic.domain.plan import OpenStep, PlanMode, PlannedStep, expected_seconds, make_steps, shared_steps
+from optaic.domain.freshness import EVERYTHING, NEVER, Change, Edge, FlowFacts, decide, evaluate
+from optaic.domain.kind import FlowKind
+from optaic.domain.plan import Candidate, PlanMode, PlannedStep, expected_seconds, make_steps
+from optaic.domain.sharing import OpenStep, Read, shared_steps
+from tests.recomputed import steps_by_brute_force
 
 NOW = dt.datetime(2024, 1, 3, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -37,7 +42,19 @@ def flow(number: int, *upstreams: int, until: dt.date = NEVER, is_stale: bool = 
 
 
 def steps_of(*flows: FlowFacts, mode: PlanMode = PlanMode.RECURSIVE) -> tuple[PlannedStep, ...]:
-    return make_steps(flows, evaluate(flows, NOW), flows[-1].id, mode)
+    return make_steps(map(candidate, flows), flows[-1].id, mode)
+
+
+def candidate(flow: FlowFacts) -> Candidate:
+    return Candidate(
+        id=flow.id,
+        target=flow.target,
+        instance=flow.target,
+        flow_kind=FlowKind.REFRESH,
+        own=decide(flow, {}, NOW),
+        upstream_ids=tuple(edge.upstream_id for edge in flow.edges if edge.is_current),
+        readings=tuple((edge.is_read, edge.read_until) for edge in flow.edges if edge.is_current),
+    )
 
 
 def batches(steps: Sequence[PlannedStep]) -> list[tuple[str, int, bool]]:
@@ -66,6 +83,42 @@ def test_a_side_that_is_ready_is_left_out() -> None:
 def test_a_chain_of_a_thousand() -> None:
     chain = [flow(1, is_stale=True), *(flow(number, number - 1) for number in range(2, 1_001))]
     assert [step.batch for step in steps_of(*chain)] == list(range(1, 1_001))
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[FlowFacts]:
+    """Up to eight flows that read earlier ones, some of them twice, each stale, late or new in its own way."""
+    dates = st.sampled_from([EVERYTHING, DAY, DAY + dt.timedelta(days=1), NEVER])
+    flows: list[FlowFacts] = []
+    for number in range(1, draw(st.integers(1, 8)) + 1):
+        edges = [
+            Edge(
+                upstream_id=uuid.UUID(int=upstream),
+                upstream=f"f{upstream}",
+                role=f"{upstream}{again}",
+                selector=draw(st.sampled_from(["current", "current", "current", "version:1"])),
+                is_read=draw(st.sampled_from([True, True, True, False])),
+                read_until=draw(dates),
+                changes=(Change(number=2, changed_from=draw(dates)),) * draw(st.sampled_from([0, 0, 0, 1])),
+            )
+            for upstream in range(1, number)
+            for again in range(draw(st.sampled_from([0, 1, 1, 2])))
+        ]
+        has_run = draw(st.sampled_from([True, True, True, False]))
+        one = replace(flow(number, is_stale=draw(st.sampled_from([False, False, False, True]))), edges=tuple(edges))
+        if not has_run:
+            one = replace(one, current_run_id=None, run_config_digest=None, run_code_digest=None)
+        if draw(st.sampled_from([False, False, True])):
+            asked_at = draw(st.sampled_from([None, NOW]))
+            one = replace(one, ready_until=NOW - HOUR, source_asked_at=asked_at, waits_for_source=draw(st.booleans()))
+        flows.append(one)
+    return flows
+
+
+@given(graphs(), st.sampled_from(PlanMode))
+def test_a_plan_is_what_the_definition_of_freshness_makes_necessary(flows: list[FlowFacts], mode: PlanMode) -> None:
+    states = evaluate(flows, NOW)
+    assert steps_of(*flows, mode=mode) == steps_by_brute_force(flows, states, flows[-1].id, mode)
 
 
 def late(*, waits: bool, since: dt.date = DAY) -> FlowFacts:
@@ -105,13 +158,17 @@ def test_a_plan_takes_as_long_as_its_longest_way_through(seconds: dict[int, floa
     assert expected_seconds(planned, {uuid.UUID(int=number): value for number, value in seconds.items()}) == expected
 
 
+def current(number: int) -> Read:
+    return uuid.UUID(int=number), "current"
+
+
 def sharing(*open_steps: OpenStep, pins: dict[int, uuid.UUID]) -> set[int]:
     planned = steps_of(flow(1, is_stale=True), flow(2, 1), flow(3, 2))
     found = shared_steps(
         planned,
         open_steps=open_steps,
-        reads={uuid.UUID(int=2): [uuid.UUID(int=1), uuid.UUID(int=9)], uuid.UUID(int=3): [uuid.UUID(int=2)]},
-        pins={uuid.UUID(int=number): version for number, version in pins.items()},
+        reads={uuid.UUID(int=2): [current(1), current(9)], uuid.UUID(int=3): [current(2)]},
+        pins={current(number): version for number, version in pins.items()},
         present={uuid.UUID(int=number): (V1, V1) for number in (1, 2, 3)},
     )
     return {flow_id.int for flow_id in found}
@@ -123,7 +180,7 @@ def open_step(number: int, *, waits_for: int | None = None, code: uuid.UUID | No
         flow_id=uuid.UUID(int=number),
         recorded=None if code is None else (V1, code),
         upstream={} if waits_for is None else {uuid.UUID(int=waits_for): uuid.UUID(int=100 + waits_for)},
-        pins={uuid.UUID(int=9): V1},
+        pins={current(9): V1},
     )
 
 

@@ -134,7 +134,8 @@ def test_log_lines_beyond_the_buffer_are_dropped_and_counted(
 
     context._reporter._sink = slow
     context.log.info("first")
-    context._reporter._wake.set()
+    assert context._reporter._alarm is not None
+    context._reporter._alarm.ring()
     assert blocked.wait(20.0)
     for number in range(150):
         context.log.info("line %d", number)

@@ -38,7 +38,8 @@ def demo_command(*, folder: Path) -> int:
     """Make an example project and take it through its life, on real S&P 500 prices; no network is needed.
 
     The prices are refreshed three times: in full, incrementally, and once more when there is nothing new. Then datasets
-    are made from them, an old price is corrected, and what depends on it is brought up to date, and nothing else.
+    are made from them, a signal is previewed and another one backtested. An old price is corrected, and what depends on
+    it is brought up to date, and nothing else.
     """
     from optaic.client import connect
 
@@ -62,6 +63,10 @@ def demo_command(*, folder: Path) -> int:
     ended_well &= _type(root, "plan", "volatility")
     ended_well &= _type(root, "run", "volatility", "--recursive")
     ended_well &= _type(root, "run", "crisis")
+    _say("A signal, previewed: does it order the returns that follow?")
+    ended_well &= _type(root, "run", "reversal_preview")
+    _say("Another, as a dataset, and a portfolio of its best fifth, month by month. Each decision sees what was known.")
+    ended_well &= _type(root, "run", "momentum_bt", "--recursive")
     _say("A refresh that finds nothing new stops at once: nothing downstream became stale.")
     ended_well &= _type(root, "run", "prices")
     ended_well &= _type(root, "status")
@@ -71,6 +76,8 @@ def demo_command(*, folder: Path) -> int:
     ended_well &= _type(root, "why", "volatility")
     _say("The correction travels downstream. The crisis of 2008 was read up to 2009: it stays ready, and does not run.")
     ended_well &= _type(root, "run", "volatility", "--recursive")
+    ended_well &= _type(root, "run", "momentum_bt", "--recursive")
+    ended_well &= _type(root, "run", "reversal_preview")
     ended_well &= _type(root, "status")
     _tell_what_next(folder)
     return 0 if ended_well else 1
@@ -185,7 +192,8 @@ def _tell_what_next(folder: Path) -> None:
     render.tell_next(
         f"cd {folder}",
         "optaic status",
-        "optaic show prices@latest",
+        "optaic show momentum_bt@latest",
+        "optaic export momentum_bt@latest report   (then open report/artifacts/report.html)",
         "optaic logs prices@latest",
         "then a project of your own, with your own function as the source: optaic init my-project",
     )

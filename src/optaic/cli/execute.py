@@ -11,6 +11,8 @@ import click
 
 from optaic.cli import render
 from optaic.cli.app import EXIT_FAILED
+from optaic.cli.chart import print_curves
+from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
 from optaic.cli.progress import Watch, watch
 
@@ -154,25 +156,34 @@ def _read_params(texts: tuple[str, ...]) -> dict[str, Any]:
 
 def _follow(ledger: Ledger, run: RunHandle, *, detach: bool, as_json: bool) -> int:
     """Execute a recorded run, show how it goes and how it ended; give the exit code."""
-    if not detach and not run.record.status.is_terminal:
-        with Signals() as signals, watch() as watching:
-
-            def tell(seen: RunHandle) -> None:
-                if not seen.record.status.is_terminal and signals.look():
-                    _ask_to_stop(ledger, seen, watching)
-                watching(seen)
-
-            try:
-                ledger.execute(run, on_progress=tell)
-            except Leave as leaving:
-                watching.close()
-                return _left(run, leaving)
+    if not detach and not execute_watched(ledger, run):
+        return EXIT_FAILED
     with suppress(BrokenPipeError):  # the exit code says how it ended, also to those who read no further
         if as_json:
             render.print_json(run.to_json())
         else:
             print_outcome(run)
     return 0 if run.status == "completed" or detach else EXIT_FAILED
+
+
+def execute_watched(ledger: Ledger, run: RunHandle) -> bool:
+    """Execute a recorded run and show how it goes; whether it was waited for to its end."""
+    if run.record.status.is_terminal:
+        return True
+    with Signals() as signals, watch() as watching:
+
+        def tell(seen: RunHandle) -> None:
+            if not seen.record.status.is_terminal and signals.look():
+                _ask_to_stop(ledger, seen, watching)
+            watching(seen)
+
+        try:
+            ledger.execute(run, on_progress=tell)
+        except Leave as leaving:
+            watching.close()
+            _tell_left(run, leaving)
+            return False
+    return True
 
 
 def _ask_to_stop(ledger: Ledger, run: RunHandle, watching: Watch) -> None:
@@ -185,7 +196,7 @@ def _ask_to_stop(ledger: Ledger, run: RunHandle, watching: Watch) -> None:
         return  # it has ended by itself, which is seen at the next look
 
 
-def _left(run: RunHandle, leaving: Leave) -> int:
+def _tell_left(run: RunHandle, leaving: Leave) -> None:
     """Say what becomes of a run that this process has left."""
     run.refresh()
     click.echo(f"{leaving.why}: run {run.id} is {run.status_text}", err=True)
@@ -193,7 +204,6 @@ def _left(run: RunHandle, leaving: Leave) -> int:
         click.echo("  next: a worker takes it up again: optaic worker --until-idle", err=True)
     else:
         click.echo(f"  next: optaic show {render.tip_id(run.id)}", err=True)
-    return EXIT_FAILED
 
 
 class Leave(BaseException):
@@ -288,12 +298,8 @@ def print_summary(run: RunHandle) -> None:
         render.say(f"  version  {_why_no_version(run)}")
     if record.reason is not None:
         render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
-    if record.metrics:
-        render.say()
-        render.print_table(
-            [render.Heading(name="metric"), render.Heading(name="value", is_number=True)],
-            [[name, render.number(value)] for name, value in record.metrics.items()],
-        )
+    print_metrics(run)
+    print_curves(run)
     if run.artifacts:
         render.say()
         render.say(f"  files    {', '.join(run.artifacts)}")

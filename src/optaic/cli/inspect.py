@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optaic.cli import render
+from optaic.cli.chart import print_curves
+from optaic.cli.compare import print_comparison
+from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
 
@@ -169,8 +172,13 @@ def show_command(run_reference: str, *, as_json: bool) -> None:
         run = ledger.get(run_reference)
         with ledger.runtime.database.read() as tx:
             tried = attempts.history(tx, run.id)
+        _show(run, tried, as_json=as_json)
+
+
+def _show(run: RunHandle, tried: list[Row[Any]], *, as_json: bool) -> None:
     if as_json:
-        render.print_json({**run.to_json(), "attempts": [_attempt_json(row) for row in tried]})
+        more = {"comparison": run.comparison} if run.record.reproduces_id else {}
+        render.print_json({**run.to_json(), **more, "attempts": [_attempt_json(row) for row in tried]})
         return
     _print_run(run)
     _print_parts(run)
@@ -201,11 +209,13 @@ def _print_run(run: RunHandle) -> None:
         ("seed", str(record.seed)),
         ("as of", render.iso(record.as_of) if record.as_of else ""),
         ("repeats", str(record.retry_of_id) if record.retry_of_id else ""),
+        ("reproduces", str(record.reproduces_id) if record.reproduces_id else ""),
         ("worker", record.worker or ""),
     ]
     for name, value in facts:
         if value:
-            render.say_fact(f"  {name:<9}  ", value)
+            render.say_fact(f"  {name:<10}  ", value)
+    print_comparison(run)
 
 
 def _waits(run: RunHandle) -> str:
@@ -245,12 +255,8 @@ def _print_parts(run: RunHandle) -> None:
                 for item in run.inputs
             ],
         )  # fmt: skip
-    if run.metrics:
-        render.say()
-        render.print_table(
-            [Heading(name="metric"), Heading(name="value", is_number=True)],
-            [[name, render.number(value)] for name, value in run.metrics.items()],
-        )
+    print_metrics(run)
+    print_curves(run)
     files = run.to_json()["artifacts"]
     if files:
         render.say()

@@ -378,14 +378,18 @@ def _inherited_causes(flow: FlowFacts, upstreams: Mapping[uuid.UUID, FlowState])
         since = state.blocks_from
         if since == NEVER or since > edge.read_until:
             continue
-        where = "" if since == EVERYTHING else f" from {since} on"
-        causes.append(
-            Cause(
-                kind=CauseKind.UPSTREAM_NOT_READY,
-                detail=f"{edge.upstream} is {str(state.freshness).replace('_', ' ')}{where}",
-                stale_from=since,
-                upstream=edge.upstream,
-                upstream_id=edge.upstream_id,
-            )
-        )
+        causes.append(blocked_by(edge.upstream_id, edge.upstream, state))
     return causes
+
+
+def blocked_by(upstream_id: uuid.UUID, upstream: str, state: FlowState) -> Cause:
+    """Give the cause that an upstream is not ready, for readers whom it blocks."""
+    since = state.blocks_from
+    where = "" if since == EVERYTHING else f" from {since} on"
+    return Cause(
+        kind=CauseKind.UPSTREAM_NOT_READY,
+        detail=f"{upstream} is {str(state.freshness).replace('_', ' ')}{where}",
+        stale_from=since,
+        upstream=upstream,
+        upstream_id=upstream_id,
+    )

@@ -63,6 +63,7 @@ class Run:
     lease_expires_at: dt.datetime | None
     worker: str | None
     ledger_now: dt.datetime
+    reproduces_id: uuid.UUID | None = None
 
     @property
     def slug(self) -> str:

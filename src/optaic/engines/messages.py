@@ -24,7 +24,7 @@ from optaic.flows.report import (
     Progress,
     ProgressRow,
 )
-from optaic.flows.task import Result, Task
+from optaic.flows.task import Original, Result, Task
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -46,6 +46,8 @@ class RunSpec:
         Variables to set over those of the supervisor.
     retry_on
         Names of exception classes that mean "try again"; a subclass counts too.
+    original
+        What a reproduction is compared with; None for all other runs.
     """
 
     task: Task
@@ -53,6 +55,7 @@ class RunSpec:
     project_root: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     retry_on: tuple[str, ...] = ()
+    original: Original | None = None
 
     @property
     def mark(self) -> str:

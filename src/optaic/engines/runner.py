@@ -126,6 +126,10 @@ def execute(
     except BaseException as error:  # noqa: BLE001 - whatever the flow raises has to become a reason
         _end_fork(owner, error)
         end = describe(error, run_id=str(spec.task.run_id), retry_on=spec.retry_on, mask=mask)
+        if spec.original is not None and isinstance(error, FileNotFoundError):
+            from optaic.flows.source import NOT_IN_SNAPSHOT
+
+            end = replace(end, next_step=NOT_IN_SNAPSHOT)
         if end.traceback:
             sink(Batch(lines=[(time.time(), "ERROR", end.traceback, "log")]))
         line = encode_end(end)
@@ -193,6 +197,11 @@ def _execute(
         definition = _guarded(_load(spec), owner)
         _seed(task.seed)
         result = _flow_of(task.flow_kind)(task, definition, context, store)
+        if spec.original is not None:
+            from optaic.flows.verdict import add_comparison
+
+            made = _masked_result(_complete(result, context), masker(secrets) or _unchanged)
+            result = add_comparison(spec.original, task, made, context, store)
     except BaseException as error:
         _end_fork(owner, error)
         with suppress(Exception):  # the flow's own error is the one to tell
@@ -262,6 +271,10 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
             f"the code of the run is not here: {error.message}", next_step=error.next_step
         ) from error
     if task.code_digest is not None and digest != task.code_digest:
+        if spec.original is not None:
+            from optaic.flows.source import environment_differs
+
+            raise environment_differs(task.code_ref, spec.original.run_id)
         raise CodeChangedError(
             f"the code of {task.code_ref} is not the code that the run was submitted with",
             next_step="run: optaic apply, then submit the run again",

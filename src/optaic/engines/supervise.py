@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
 
 from optaic.domain.lease import AttemptOutcome
@@ -19,7 +19,16 @@ from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
 from optaic.engines.messages import Exited, Failed, Finished, Message, RunSpec
 from optaic.engines.process import ForkServer, RunProcess
-from optaic.errors import EngineError, InvalidOutputError, LeaseLostError, LedgerError, NoOutputError, OptaicError
+from optaic.engines.source import project_folder
+from optaic.errors import (
+    EngineError,
+    InvalidOutputError,
+    LeaseLostError,
+    LedgerError,
+    NoOutputError,
+    OptaicError,
+    StorageError,
+)
 from optaic.flows.report import LogLine, MetricPoint, Progress
 from optaic.ledger import attempts, runs
 from optaic.ledger.attempts import Report
@@ -83,20 +92,21 @@ def supervise(
         If the database stayed away for a whole lease after the end; the run is rescued when it is back.
     """
     supervision = _Supervision(database, claim, settings, shutdown or threading.Event())
-    spec = RunSpec(
-        task=claim.task,
-        store_url=settings.storage_url,
-        project_root=str(settings.project_root),
-        retry_on=claim.run.retry_policy.on,
-    )
-    try:
-        process = server.start(spec)
-    except Exception as error:  # noqa: BLE001 - whatever it is, this run has failed, and not its worker
-        detail = str(error) if isinstance(error, EngineError | OSError) else sentence_of(error)
-        return supervision.conclude(Exited(exit_code=None, signal=None, detail=detail, started=False))
-    with process:
-        exited = supervision.watch(process)
-    return supervision.conclude(exited)
+    with ExitStack() as stack:
+        try:
+            spec = RunSpec(
+                task=claim.task,
+                store_url=settings.storage_url,
+                project_root=str(stack.enter_context(project_folder(claim, settings))),
+                retry_on=claim.run.retry_policy.on,
+                original=claim.origin.outputs if claim.origin else None,
+            )
+            process = server.start(spec)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this run has failed, and not its worker
+            return supervision.conclude_unstarted(error)
+        with process:
+            exited = supervision.watch(process)
+        return supervision.conclude(exited)
 
 
 class _Supervision:
@@ -216,6 +226,14 @@ class _Supervision:
     def _write_unwritten(self) -> None:
         if self._progress or self._points or self._lines:
             self._report()
+
+    def conclude_unstarted(self, error: Exception) -> Run:
+        """Write the end of an attempt whose process was never started."""
+        if isinstance(error, StorageError):
+            step = error.next_step or "look at the object store: optaic doctor"
+            self._end = Failed(code=ReasonCode.STORAGE_ERROR, message=error.message, next_step=step)
+        detail = str(error) if isinstance(error, EngineError | OSError) else sentence_of(error)
+        return self.conclude(Exited(exit_code=None, signal=None, detail=detail, started=False))
 
     def conclude(self, exited: Exited) -> Run:
         """Write the end of the attempt, now that all its processes are dead."""

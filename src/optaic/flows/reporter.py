@@ -1,8 +1,8 @@
 """The way of reports out of a running flow: buffered in memory, sent in batches by a thread of its own.
 
-A call costs about a microsecond: it appends a tuple. Everything that could wait or fail happens in the thread, or on
-the slow path that a full buffer, a failed sink and the end of the run share (`_limit`, one comparison a call, stands
-for all three).
+The thread starts when the first batch is due, so a flow that is done before then does without. A call costs about a
+microsecond: it appends a tuple. Everything that could wait or fail happens in the thread, or on the slow path that a
+full buffer, a failed sink and the end of the run share (`_limit`, one comparison a call, stands for all three).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from time import time
 from typing import Any
 
 from optaic.errors import InvalidInputError
+from optaic.flows.alarm import Alarm
 from optaic.flows.report import Batch, LineRow, PointRow, ProgressRow
 
 Sink = Callable[[Batch], None]
@@ -68,6 +69,7 @@ class Reporter:
         self._failure: BaseException | None = None
         self._is_closed = False
         self._owner = os.getpid()
+        self._alarm: Alarm | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._room = threading.Condition()
@@ -133,16 +135,18 @@ class Reporter:
         self._is_closed = True
         self._limit = self._line_limit = -1
         self._wake.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self.flush()
 
     def _make_room(self) -> None:
-        """Start the thread at the first report; later, wait until a full buffer was sent."""
+        """Set the alarm at the first report; later, wait until a full buffer was sent."""
         self._check_open()
-        if self._thread is None:
-            self._start()
+        alarm = self._alarm or self._begin()
         while len(self._points) >= MAX_POINTS and self._failure is None:
+            alarm.ring()
             self._wake.set()
             with self._room:
                 self._room.wait(0.1)
@@ -165,26 +169,32 @@ class Reporter:
             return False
         if self._is_closed or self._failure is not None:
             return False
-        if self._thread is None:
-            self._start()
+        if self._alarm is None:
+            self._begin()
             return True
         with self._room:
             self._dropped += 1
+        self._alarm.ring()
         self._wake.set()
         return False
 
-    def _start(self) -> None:
+    def _begin(self) -> Alarm:
         with self._room:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="optaic-reports", daemon=True)
-                self._thread.start()
+            if self._alarm is None:
+                self._alarm = Alarm(self._seconds, self._start)
                 self._limit, self._line_limit = MAX_POINTS, MAX_LINES
+            return self._alarm
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="optaic-reports", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _run(self) -> None:
         while not self._is_closed and self._failure is None:
+            self._send()
             self._wake.wait(self._seconds)
             self._wake.clear()
-            self._send()
 
     def _send(self) -> None:
         with self._sending:

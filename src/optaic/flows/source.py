@@ -9,11 +9,12 @@ import os
 import stat
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from optaic.errors import InvalidInputError
+from optaic.errors import CodeChangedError, DigestMismatchError, InvalidInputError
 
 MAX_FILE_BYTES = 2**20
 """Larger files are data: they are left out, unless they are Python, and then refused."""
@@ -22,6 +23,12 @@ MAX_TOTAL_BYTES = 20 * 2**20
 """A project whose files are larger together is refused."""
 
 MAX_FILES = 20_000
+
+NOT_IN_SNAPSHOT = (
+    "a reproduction has the project's source as it was applied, without files that are larger than 1 MiB, ignored, or "
+    "written by runs: give the file by an absolute path in params, or read it through an input"
+)
+"""What to do where a reproduction misses a file."""
 
 _PROJECT_FILE = "optaic.yaml"
 _LEFT_OUT = frozenset({".optaic", ".venv", "venv", "__pycache__", "node_modules"})
@@ -231,3 +238,85 @@ def _archive(members: list[_Member]) -> bytes:
                 info.size = len(member.content)
             archive.addfile(info, io.BytesIO(member.content))
     return packed.getvalue()
+
+
+def environment_differs(code_ref: str, run_id: object) -> CodeChangedError:
+    """Make the error of a reproduction that has its original's source, and finds other code all the same."""
+    return CodeChangedError(
+        f"the code of {code_ref} is not the code that run {run_id} ran, although the project's source is: the "
+        "environment differs, in the version of the distribution that provides it",
+        next_step="install the version that it ran with, then reproduce it again",
+    )
+
+
+def extract_source(data: bytes, folder: Path, *, digest: str) -> None:
+    """Write the files of a snapshot into a new folder, and verify that they are what was archived.
+
+    Parameters
+    ----------
+    data
+        The archive.
+    folder
+        An empty folder.
+    digest
+        Of names and contents, as it was recorded.
+
+    Raises
+    ------
+    DigestMismatchError
+        If it is no such archive, holds other files, or one that would lie outside of the folder; nothing is written.
+    """
+    members = _members(data)
+    names = {member.name for member in members}
+    if _digest(members) != digest or len(names) != len(members):
+        raise DigestMismatchError(f"the source snapshot {digest[:12]} does not hold the files that were archived")
+    for member in members:
+        target = member.target and os.path.normpath(Path(member.name).parent / member.target)
+        folders = Path(member.name).parents
+        if not _is_inside(member.name) or (target and not _is_inside(target)) or any(str(f) in names for f in folders):
+            raise DigestMismatchError(f"the source snapshot {digest[:12]} leads out of its folder: {member.name!r}")
+    # Links last: until all files are there, nothing can be written through one.
+    for member in sorted(members, key=lambda one: bool(one.target)):
+        path = folder / member.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.target:
+            path.symlink_to(member.target)
+        else:
+            path.write_bytes(member.content)
+            path.chmod(0o755 if member.is_executable else 0o644)
+
+
+def source_files(data: bytes) -> dict[str, str]:
+    """Give the SHA-256 of each file of a snapshot by its name; of a link, the name that it leads to.
+
+    Raises
+    ------
+    DigestMismatchError
+        If it is no such archive.
+    """
+    return {
+        one.name: f"-> {one.target}" if one.target else hashlib.sha256(one.content).hexdigest()
+        for one in _members(data)
+    }
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts and bool(Path(name).parts) and "\0" not in name
+
+
+def _members(data: bytes) -> list[_Member]:
+    """Read an archive, without writing anything."""
+    members: list[_Member] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            for info in archive:
+                if info.issym():
+                    members.append(_Member(name=info.name, target=info.linkname))
+                    continue
+                file = archive.extractfile(info) if info.isreg() else None
+                if file is None:
+                    raise DigestMismatchError(f"a source snapshot holds {info.name!r}, which is no file")
+                members.append(_Member(name=info.name, content=file.read(), is_executable=bool(info.mode & 0o100)))
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise DigestMismatchError(f"a source snapshot cannot be read: {error}") from error
+    return members

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optaic.domain.artifact import Artifact
-from optaic.domain.kind import FlowKind
+from optaic.domain.artifact import Artifact, StoredObject
+from optaic.domain.kind import FlowKind, RunType
+from optaic.domain.reason import Reason
 from optaic.domain.status import Standing
 from optaic.domain.version import Column, DatasetVersion, FileVersion, Segment
 
@@ -66,11 +67,13 @@ class Task:
     mode
         `full` or `incremental`; None when the kind of flow has no modes.
     standing
-        Only official runs publish.
+        Only official runs publish. A reproduction works under its original's standing, and publishes nothing.
     started_at
-        When the first attempt started, by the database's clock (UTC): the run's one idea of now.
+        When the first attempt started, by the database's clock (UTC): the run's one idea of now. Of a reproduction, the
+        original's.
     current
-        The flow's own current version when the run was claimed; None before the first.
+        The flow's own current version when the run was claimed; None before the first. Of a reproduction, the version
+        that the original was compared with.
     inputs
         The pinned upstreams.
     """
@@ -188,3 +191,30 @@ class Result:
     output: Output | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     slices: Mapping[str, Slice | None] = field(default_factory=dict[str, Slice | None])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """What a reproduction is compared with.
+
+    Attributes
+    ----------
+    run_id, run_type
+        Which run.
+    status, reason
+        How it ended, and why.
+    metrics
+        Its metrics, as the ledger holds them.
+    artifacts
+        Its files.
+    changes
+        The segments that its refresh of a dataset wrote, in order; empty if nothing changed, and for other kinds.
+    """
+
+    run_id: uuid.UUID
+    run_type: RunType
+    status: str
+    reason: Reason | None
+    metrics: Mapping[str, float | int | str | None]
+    artifacts: tuple[Artifact, ...] = ()
+    changes: tuple[StoredObject, ...] = ()

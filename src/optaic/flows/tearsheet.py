@@ -14,6 +14,7 @@ from optaic.flows.task import Task
 from optaic.quant.periods import monthly_returns, rolling_sharpe_ratio
 from optaic.quant.summary import UNITS, summarize
 from optaic.report.backtest import BacktestReport, Comparison, backtest_page
+from optaic.report.catalogue import list_figures
 from optaic.report.caution import list_cautions
 from optaic.report.page import Figure
 
@@ -22,15 +23,6 @@ WINDOW = 252
 
 _COMPARED = ("total_return", "cagr", "volatility", "sharpe_ratio", "max_drawdown")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_UNITS = {"fraction_per_year": "fraction", "probability": "fraction"}
-_GROUPS = {
-    "total_return": "Returns",
-    "sharpe_ratio": "Risk-adjusted",
-    "max_drawdown": "Risk",
-    "beta": "Against the benchmark",
-    "turnover": "Book and trades",
-}
-"""Where a group of figures begins, in the order of the metrics."""
 
 
 def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
@@ -56,7 +48,7 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         if view == "replay"
         else "latest: decisions saw the data as they are now",
         "survivorship": _percent(metrics["survivorship"]),
-        **{name: str(value) for name, value in options["assumptions"].items()},
+        **{name: _worded(value) for name, value in options["assumptions"].items()},
         "execution": f"{options['execution']}, {done.simulation.options.delay} session(s) after the decision",
         "borrow": f"{options['borrow_bps']:g} bps a year on short positions",
         "risk_free": str(metrics["risk_free"]),
@@ -73,6 +65,7 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         warnings=list_cautions(
             survivorship=metrics["survivorship"],
             has_costs=options["assumptions"]["costs"] != "none",
+            is_ruined=bool(metrics["ruined"]),
             same_bar=bool(options["same_bar"]),
             view=view,
             has_risk_free=metrics["risk_free"] != "none",
@@ -106,18 +99,11 @@ def _chips(task: Task, options: Mapping[str, Any], view: str) -> tuple[str, ...]
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[Figure]:
-    found: list[Figure] = []
-    group = "Period"
-    for name, unit in UNITS.items():
-        group = _GROUPS.get(name, group)
-        if name == "sharpe_ratio_standard_error" or name not in metrics:
-            continue
-        value = metrics[name]
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        error = metrics["sharpe_ratio_standard_error"] if name == "sharpe_ratio" else None
-        found.append(Figure(name=name, unit=_UNITS.get(unit, unit), value=value, standard_error=error, group=group))
-    return found
+    return list_figures((name, unit, metrics[name]) for name, unit in UNITS.items() if name in metrics)
+
+
+def _worded(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _rolling(returns: pl.DataFrame, sessions_per_year: float) -> pl.DataFrame | None:
@@ -151,12 +137,5 @@ def _comparisons(done: Backtest, metrics: Mapping[str, Any]) -> list[Comparison]
 
 
 def _some(metrics: Mapping[str, Any]) -> list[Figure]:
-    return [
-        Figure(
-            name=name,
-            unit=_UNITS.get(UNITS[name], UNITS[name]),
-            value=metrics[name],
-            standard_error=metrics["sharpe_ratio_standard_error"] if name == "sharpe_ratio" else None,
-        )
-        for name in _COMPARED
-    ]
+    names = (*_COMPARED, "sharpe_ratio_standard_error", "risk_free")
+    return list_figures((name, UNITS[name], metrics[name]) for name in names)

@@ -6,14 +6,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert
-
 from optaic.domain.identifier import new_id
-from optaic.ledger.columns import db_now
+from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import activities
-
-_INSERT = insert(activities).values(at=db_now())
 
 
 def record(
@@ -46,22 +42,23 @@ def record_all(
     tx: Transaction, verb: str, facts: list[tuple[uuid.UUID | str, Mapping[str, Any]]], *, is_durable: bool = True
 ) -> None:
     """Write one activity for each (resource id, payload), in one statement."""
-    if not facts:
-        return
-    tx.conn.execute(
-        _INSERT,
-        [
-            {
-                "tenant_id": tx.tenant_id,
-                "id": new_id(),
-                "verb": verb,
-                "resource_type": verb.partition(".")[0],
-                "resource_id": str(resource_id),
-                "actor_id": tx.actor_id,
-                "payload": payload,
-                "correlation_id": tx.correlation_id,
-                "durable": is_durable,
-            }
-            for resource_id, payload in facts
-        ],
+    record_many(tx, [(verb, resource_id, payload) for resource_id, payload in facts], is_durable=is_durable)
+
+
+def record_many(
+    tx: Transaction, facts: list[tuple[str, uuid.UUID | str, Mapping[str, Any]]], *, is_durable: bool = True
+) -> None:
+    """Write one activity for each (verb, resource id, payload), in this order, in one statement."""
+    insert_rows(
+        tx,
+        activities,
+        {"actor_id": tx.actor_id, "correlation_id": tx.correlation_id, "durable": is_durable},
+        {
+            "id": [new_id() for _ in facts],
+            "verb": [verb for verb, _, _ in facts],
+            "resource_type": [verb.partition(".")[0] for verb, _, _ in facts],
+            "resource_id": [str(resource_id) for _, resource_id, _ in facts],
+            "payload": [payload for _, _, payload in facts],
+        },
+        clock="at",
     )

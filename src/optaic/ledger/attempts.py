@@ -17,6 +17,7 @@ from optaic.domain.status import RunStatus
 from optaic.domain.text import clean_text
 from optaic.errors import LeaseLostError
 from optaic.ledger.columns import db_now
+from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import attempts, log_chunks, metric_points, runs
 
@@ -65,6 +66,9 @@ class Report:
 
 
 # Building a statement takes longer than sending it, so those of every run are built once; a process has one lease.
+_INSERT_LINES = insert(log_chunks).values(written_at=db_now())
+
+
 @cache
 def _insert_attempt(lease_seconds: float) -> Insert:
     return insert(attempts).values(claimed_at=db_now(), lease_expires_at=db_now(lease_seconds))
@@ -148,6 +152,20 @@ def is_cancel_requested(tx: Transaction, run_id: uuid.UUID, attempt: int) -> boo
     return row.cancel_requested_at is not None
 
 
+def lock_run(tx: Transaction, run_id: uuid.UUID, *, attempt: int | None = None) -> None:
+    """Keep others from writing a run, and an attempt of it, until the commit: what is read next still holds then.
+
+    The attempt first, as everybody does who writes both. On SQLite a transaction that writes is alone already.
+    """
+    if not tx.is_postgresql:
+        return
+    if attempt is not None:
+        of_attempt = (attempts.c.tenant_id == tx.tenant_id, attempts.c.run_id == run_id, attempts.c.number == attempt)
+        tx.conn.execute(select(attempts.c.number).where(*of_attempt).with_for_update(key_share=True))
+    of_run = (runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id)
+    tx.conn.execute(select(runs.c.id).where(*of_run).with_for_update(key_share=True))
+
+
 def write_report(tx: Transaction, run_id: uuid.UUID, attempt: int, report: Report, *, position: int) -> None:
     """Write what a held run reports; the caller has renewed the lease in the same transaction.
 
@@ -174,32 +192,29 @@ def write_report(tx: Transaction, run_id: uuid.UUID, attempt: int, report: Repor
             )
         )
     if report.points:
-        tx.conn.execute(
-            insert(metric_points),
-            [
-                {
-                    "tenant_id": tx.tenant_id,
-                    "run_id": run_id,
-                    "attempt": attempt,
-                    "position": position + index,
-                    "key": key,
-                    "step": step,
-                    "value": value,
-                    "at": at,
-                }
-                for index, (key, step, value, at) in enumerate(report.points)
-            ],
+        keys, steps, values, times = zip(*report.points, strict=True)
+        insert_rows(
+            tx,
+            metric_points,
+            {"run_id": run_id, "attempt": attempt},
+            {
+                "position": range(position, position + len(keys)),
+                "key": keys,
+                "step": steps,
+                "value": values,
+                "at": times,
+            },
         )
     if report.lines:
         tx.conn.execute(
-            insert(log_chunks).values(
-                tenant_id=tx.tenant_id,
-                run_id=run_id,
-                attempt=attempt,
-                position=position,
-                lines=[{**line, "text": clean_text(str(line["text"]))} for line in report.lines],
-                written_at=db_now(),
-            )
+            _INSERT_LINES,
+            {
+                "tenant_id": tx.tenant_id,
+                "run_id": run_id,
+                "attempt": attempt,
+                "position": position,
+                "lines": [{**line, "text": clean_text(str(line["text"]))} for line in report.lines],
+            },
         )
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, insert, select
+from sqlalchemy import Row, Select, and_, func, select
 
 from optaic.domain.identifier import prefix_range
 from optaic.domain.kind import target_name
-from optaic.domain.plan import Plan, PlanMode, PlanStatus, Step, StepStatus
+from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, Step, StepStatus, distinct_causes
 from optaic.domain.run import Run
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.ledger import runs
-from optaic.ledger.columns import db_now
+from optaic.ledger.bulk import insert_columns, plain_id
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     flows,
     instances,
     plan_members,
-    plan_pins,
     plan_step_edges,
     plan_steps,
     plans,
@@ -28,16 +28,16 @@ from optaic.ledger.tables import (
 from optaic.ledger.tables import runs as runs_table
 
 
-def insert_rows(
+def insert_steps(
     tx: Transaction,
     plan_id: uuid.UUID,
+    own: Sequence[PlannedStep],
     *,
-    steps: Sequence[Mapping[str, Any]],
-    edges: Sequence[tuple[uuid.UUID, uuid.UUID]],
-    members: Iterable[tuple[uuid.UUID, int]],
-    pins: Mapping[uuid.UUID, uuid.UUID],
+    ids: Mapping[uuid.UUID, uuid.UUID],
+    run_ids: Mapping[uuid.UUID, uuid.UUID],
+    members: Sequence[tuple[uuid.UUID, int]],
 ) -> None:
-    """Insert what belongs to a plan: one statement for each table.
+    """Insert the steps of a plan, and the order among them: one statement for each table.
 
     Parameters
     ----------
@@ -45,34 +45,46 @@ def insert_rows(
         An open transaction.
     plan_id
         The plan.
-    steps
-        Columns of `plan_steps` of the steps that are new.
-    edges
-        Step and upstream step.
+    own
+        The steps that no other plan has.
+    ids
+        The id of each of its steps, by flow.
+    run_ids
+        The runs of those that wait for nothing, by flow.
     members
-        Step and batch.
-    pins
-        Version by flow.
+        All its steps, each with its batch.
     """
-    tenant = {"tenant_id": tx.tenant_id}
-    if steps:
-        tx.conn.execute(insert(plan_steps).values(created_at=db_now()), [tenant | dict(step) for step in steps])
-    if edges:
-        tx.conn.execute(
-            insert(plan_step_edges),
-            [{**tenant, "step_id": step_id, "upstream_step_id": upstream_id} for step_id, upstream_id in edges],
-        )
-    listed = [{**tenant, "plan_id": plan_id, "step_id": step_id, "batch": batch} for step_id, batch in members]
-    if listed:
-        tx.conn.execute(insert(plan_members), listed)
-    if pins:
-        tx.conn.execute(
-            insert(plan_pins),
-            [
-                {**tenant, "plan_id": plan_id, "flow_id": flow_id, "version_id": version_id}
-                for flow_id, version_id in pins.items()
-            ],
-        )
+    causes = {key: json.dumps(cause.to_json()) for key, cause in distinct_causes(own).items()}
+    insert_columns(
+        tx,
+        plan_steps,
+        {
+            "id": [ids[step.flow_id] for step in own],
+            "flow_id": [step.flow_id for step in own],
+            "status": [StepStatus.WAITING if step.upstream_ids else StepStatus.RUNNING for step in own],
+            "causes": [f"[{', '.join([causes[id(cause)] for cause in step.causes])}]" for step in own],
+            "is_needed": [int(step.is_needed) for step in own],
+            "run_id": [run_ids.get(step.flow_id) for step in own],
+        },
+        now="created_at",
+    )
+    insert_columns(
+        tx,
+        plan_step_edges,
+        {
+            "step_id": [ids[step.flow_id] for step in own for _ in step.upstream_ids],
+            "upstream_step_id": [ids[upstream_id] for step in own for upstream_id in step.upstream_ids],
+        },
+    )
+    insert_columns(
+        tx,
+        plan_members,
+        {
+            "plan_id": [plan_id] * len(members),
+            "step_id": [step_id for step_id, _ in members],
+            "batch": [batch for _, batch in members],
+        },
+    )
 
 
 def get(tx: Transaction, plan_id: uuid.UUID, *, with_steps: bool = True) -> Plan:
@@ -136,26 +148,15 @@ def _to_plan(row: Row[Any], steps: Iterable[Step]) -> Plan:
 
 def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
     members = (plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id)
-    upstream, of_step = plan_steps.alias("upstream"), plan_members.c.step_id
-    reads: dict[uuid.UUID, list[uuid.UUID]] = {}
-    for row in tx.conn.execute(
-        select(plan_step_edges.c.step_id, upstream.c.flow_id)
-        .join(
-            plan_members,
-            and_(plan_members.c.tenant_id == plan_step_edges.c.tenant_id, of_step == plan_step_edges.c.step_id),
-        )
-        .join(
-            upstream,
-            and_(
-                upstream.c.tenant_id == plan_step_edges.c.tenant_id, upstream.c.id == plan_step_edges.c.upstream_step_id
-            ),
-        )
-        .where(*members)
-    ):
-        reads.setdefault(row.step_id, []).append(row.flow_id)
+    of_step = plan_members.c.step_id
     query = (
         select(
-            plan_steps,
+            plain_id(plan_steps.c.id, tx).label("id"),
+            plain_id(plan_steps.c.flow_id, tx).label("flow_id"),
+            plan_steps.c.status,
+            plan_steps.c.causes,
+            plan_steps.c.run_id,
+            plan_steps.c.reason,
             plan_members.c.batch,
             flows.c.kind,
             instances.c.name.label("instance"),
@@ -167,10 +168,25 @@ def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
         .where(*members)
         .order_by(plan_members.c.batch, instances.c.name, flows.c.kind)
     )
+    rows = tx.conn.execute(query).all()
+    # Each id is made once, however many edges name it: that would take longer than all else.
+    flow_of = {row.id: uuid.UUID(row.flow_id) for row in rows}
+    reads: dict[str, list[uuid.UUID]] = {step_id: [] for step_id in flow_of}
+    edges = (
+        select(plain_id(plan_step_edges.c.step_id, tx), plain_id(plan_step_edges.c.upstream_step_id, tx))
+        .join(
+            plan_members,
+            and_(plan_members.c.tenant_id == plan_step_edges.c.tenant_id, of_step == plan_step_edges.c.step_id),
+        )
+        .where(*members)
+    )
+    for step_id, upstream_step_id in tx.conn.execute(edges).all():
+        if upstream_step_id in flow_of:
+            reads[step_id].append(flow_of[upstream_step_id])
     return [
         Step(
-            id=row.id,
-            flow_id=row.flow_id,
+            id=uuid.UUID(row.id),
+            flow_id=flow_of[row.id],
             target=target_name(row.instance, row.instance_kind, row.kind),
             instance=row.instance,
             flow_kind=row.kind,
@@ -179,9 +195,9 @@ def _steps(tx: Transaction, plan_id: uuid.UUID) -> list[Step]:
             causes=row.causes,
             run_id=row.run_id,
             reason=row.reason,
-            upstream_ids=tuple(reads.get(row.id, ())),
+            upstream_ids=tuple(reads[row.id]),
         )
-        for row in tx.conn.execute(query)
+        for row in rows
     ]
 
 

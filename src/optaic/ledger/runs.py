@@ -7,14 +7,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
-from sqlalchemy.sql.expression import Insert
+from sqlalchemy.sql.expression import Insert, Update
 
 from optaic.domain.identifier import new_id, prefix_range
-from optaic.domain.kind import BY_FLOW_KIND, BY_RUN_TYPE, FlowKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, RunType
 from optaic.domain.reason import Reason
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run, Transition
@@ -30,12 +31,20 @@ from optaic.ledger.tables import EXTENSIONS, attempts, flows, instances, runs
 _NAMES = (
     "id type flow_id instance_id revision_id definition_version_id source_digest standing status reason_code "
     "reason_message reason_next_step mode priority timeout_seconds retry_policy trigger plan_step_id retry_of_id "
+    "reproduces_id "
     "params seed as_of fingerprint is_forced engine submitted_at submitted_by available_at started_at ended_at attempt "
     "cancel_requested_at progress_pct progress_note metrics_json "
 )
 _FIELDS = [runs.c[name] for name in _NAMES.split()]
-_RETURNED = [*_FIELDS, db_now().label("ledger_now")]
-
+# Reading a column back costs as much as writing it: what is known is not read. Of a new run, what the database fills
+# in or writes in another form; of a changed one, what anybody may have changed since it was read.
+_FILLED = "priority params as_of timeout_seconds is_forced attempt submitted_at available_at started_at"
+_MUTABLE = (
+    "status reason_code reason_message reason_next_step mode fingerprint available_at started_at ended_at attempt "
+    "cancel_requested_at progress_pct progress_note metrics_json"
+)
+_NEW = [*(runs.c[name] for name in _FILLED.split()), db_now().label("ledger_now")]
+_CHANGED = [*(runs.c[name] for name in _MUTABLE.split()), db_now().label("ledger_now")]
 
 MAX_REASON_LENGTH = 4_000
 """Characters of a reason's sentence that are kept."""
@@ -77,16 +86,13 @@ def to_run(row: Row[Any]) -> Run:
 
 
 def _to_run(
-    row: Row[Any],
+    row: Any,
     instance: str,
     flow_kind: FlowKind,
     *,
     lease_expires_at: dt.datetime | None = None,
     worker: str | None = None,
 ) -> Run:
-    reason = None
-    if row.reason_code is not None:
-        reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
     return Run(
         id=row.id,
         type=RunType(row.type),
@@ -98,39 +104,53 @@ def _to_run(
         definition_version_id=row.definition_version_id,
         source_digest=row.source_digest,
         standing=Standing(row.standing),
-        status=RunStatus(row.status),
-        reason=reason,
-        mode=row.mode,
         priority=row.priority,
         timeout_seconds=row.timeout_seconds,
         retry_policy=RetryPolicy.from_json(row.retry_policy),
         trigger=row.trigger,
         plan_step_id=row.plan_step_id,
         retry_of_id=row.retry_of_id,
+        reproduces_id=row.reproduces_id,
         params=row.params,
         seed=row.seed,
         as_of=row.as_of,
-        fingerprint=row.fingerprint,
         is_forced=bool(row.is_forced),
         engine=row.engine,
         submitted_at=row.submitted_at,
         submitted_by=row.submitted_by,
-        available_at=row.available_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        attempt=row.attempt,
-        cancel_requested_at=row.cancel_requested_at,
-        progress_pct=row.progress_pct,
-        progress_note=row.progress_note,
-        metrics=row.metrics_json or {},
         lease_expires_at=lease_expires_at,
         worker=worker,
-        ledger_now=row.ledger_now,
+        **_changed(row),
     )
 
 
-def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
+def _changed(row: Any) -> dict[str, Any]:
+    """Give the fields of a run that may change in its life, of a row that has them."""
+    reason = None
+    if row.reason_code is not None:
+        reason = Reason(code=row.reason_code, message=row.reason_message or "", next_step=row.reason_next_step or "")
+    return {
+        "status": RunStatus(row.status),
+        "reason": reason,
+        "mode": row.mode,
+        "fingerprint": row.fingerprint,
+        "available_at": row.available_at,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "attempt": row.attempt,
+        "cancel_requested_at": row.cancel_requested_at,
+        "progress_pct": row.progress_pct,
+        "progress_note": row.progress_note,
+        "metrics": row.metrics_json or {},
+        "ledger_now": row.ledger_now,
+    }
+
+
+def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker: str | None = None) -> Run:
     """Record a run, `pending`, with its row in the extension table of its type and its activity.
+
+    A run that starts in the moment in which it is recorded is recorded `running`, at its first attempt, with both
+    activities: what `change` would make of it in the same transaction. The caller opens the attempt.
 
     Parameters
     ----------
@@ -140,26 +160,27 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
         What it will execute, with the config and code that it would run with now.
     values
         Columns of `runs`, without those that follow from the flow, the tenant, status and times.
+    worker
+        Who starts it at once; None if it waits to be claimed.
     """
     run_type, run_id = BY_FLOW_KIND[flow.kind].run_type, new_id()
-    row = tx.conn.execute(
-        _insert_run(),
-        {
-            "tenant_id": tx.tenant_id,
-            "id": run_id,
-            "type": run_type,
-            "flow_id": flow.id,
-            "instance_id": flow.instance_id,
-            "revision_id": flow.revision_id,
-            "definition_version_id": flow.definition_version_id,
-            "source_digest": flow.source_digest,
-            "engine": flow.engine,
-            "status": RunStatus.PENDING,
-            "submitted_by": tx.actor_id,
-            "correlation_id": tx.correlation_id,
-            **values,
-        },
-    ).one()
+    status = RunStatus.PENDING if worker is None else RunStatus.RUNNING
+    written = {
+        "tenant_id": tx.tenant_id,
+        "id": run_id,
+        "type": run_type,
+        "flow_id": flow.id,
+        "instance_id": flow.instance_id,
+        "revision_id": flow.revision_id,
+        "definition_version_id": flow.definition_version_id,
+        "source_digest": flow.source_digest,
+        "engine": flow.engine,
+        "status": status,
+        "submitted_by": tx.actor_id,
+        "correlation_id": tx.correlation_id,
+        **values,
+    }
+    filled = tx.conn.execute(_insert_run(status), written).mappings().one()
     tx.conn.execute(_insert_extension(run_type), {"tenant_id": tx.tenant_id, "run_id": run_id})
     facts = {
         "instance_id": str(flow.instance_id),
@@ -167,14 +188,25 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any]) -> Run:
         "standing": values["standing"],
         "trigger": values["trigger"],
     }
-    activities.record(tx, f"{BY_RUN_TYPE[run_type].slug}.submitted", run_id, facts)
-    return _to_run(row, flow.instance, flow.kind)
+    row = SimpleNamespace(**{**dict.fromkeys(_NAMES.split()), **written, **filled})
+    run = _to_run(row, flow.instance, flow.kind)
+    told: list[tuple[str, uuid.UUID | str, Mapping[str, Any]]] = [(f"{run.slug}.submitted", run_id, facts)]
+    if worker is not None:
+        told.append((f"{run.slug}.started", run_id, _facts(run, status, run.attempt) | {"worker": worker}))
+    activities.record_many(tx, told)
+    return run
+
+
+def _facts(run: Run, status: RunStatus, attempt: int) -> dict[str, Any]:
+    """Give what every activity about a change of a run's status tells."""
+    return {"instance_id": str(run.instance_id), "instance": run.instance, "status": status, "attempt": attempt}
 
 
 # Building a statement takes longer than sending it, so those of every run are built once.
 @cache
-def _insert_run() -> ReturningInsert[Any]:
-    return insert(runs).values(submitted_at=db_now(), available_at=db_now()).returning(*_RETURNED)
+def _insert_run(status: RunStatus) -> ReturningInsert[Any]:
+    started: dict[str, Any] = {} if status is RunStatus.PENDING else {"attempt": 1, "started_at": db_now()}
+    return insert(runs).values(submitted_at=db_now(), available_at=db_now(), **started).returning(*_NEW)
 
 
 @cache
@@ -189,6 +221,12 @@ def _select_run() -> Select[Any]:
 
 @cache
 def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
+    return update_status(target).returning(*_CHANGED)
+
+
+@cache
+def update_status(target: RunStatus) -> Update:
+    """Give the statement that changes a run's status if it is still what it was, for one run or for many."""
     settings: dict[str, Any] = {} if target is RunStatus.PENDING else {"ended_at": db_now()}
     if target is RunStatus.RUNNING:
         settings = {
@@ -206,7 +244,6 @@ def _update_run(target: RunStatus) -> ReturningUpdate[Any]:
             runs.c.attempt == bindparam("fence"),
         )
         .values(settings)
-        .returning(*_RETURNED)
     )
 
 
@@ -257,20 +294,6 @@ def find(tx: Transaction, reference: str) -> Run:
     return to_run(rows[0])
 
 
-def lock(tx: Transaction, run_id: uuid.UUID, *, attempt: int | None = None) -> None:
-    """Keep others from writing a run, and an attempt of it, until the commit: what is read next still holds then.
-
-    The attempt first, as everybody does who writes both. On SQLite a transaction that writes is alone already.
-    """
-    if not tx.is_postgresql:
-        return
-    if attempt is not None:
-        of_attempt = (attempts.c.tenant_id == tx.tenant_id, attempts.c.run_id == run_id, attempts.c.number == attempt)
-        tx.conn.execute(select(attempts.c.number).where(*of_attempt).with_for_update(key_share=True))
-    of_run = (runs.c.tenant_id == tx.tenant_id, runs.c.id == run_id)
-    tx.conn.execute(select(runs.c.id).where(*of_run).with_for_update(key_share=True))
-
-
 def change(
     tx: Transaction,
     run: Run,
@@ -316,13 +339,8 @@ def change(
     if transition.outcome is not None:
         _end_attempt(tx, run, transition, attempt_values or {})
     reason = transition.reason
-    settings: dict[str, Any] = {
-        "status": transition.target,
-        "reason_code": reason.code if reason else None,
-        "reason_message": reason.message if reason else None,
-        "reason_next_step": reason.next_step if reason else None,
-        **(values or {}),
-    }
+    settings = {"status": transition.target, **_of_reason(reason), **(values or {})}
+    settings["reason_next_step"] = reason.next_step if reason else None
     where = {"tenant": tx.tenant_id, "run": run.id, "source": transition.source, "fence": transition.fence}
     statement = _update_run(transition.target)
     if transition.target is RunStatus.PENDING:
@@ -332,16 +350,11 @@ def change(
     if row is None:
         raise IllegalTransitionError(run.id, get(tx, run.id).status, transition.target)
     attempt = transition.fence + (1 if transition.target is RunStatus.RUNNING else 0)
-    facts: dict[str, Any] = {
-        "instance_id": str(run.instance_id),
-        "instance": run.instance,
-        "status": transition.target,
-        "attempt": attempt,
-    }
+    facts = _facts(run, transition.target, attempt)
     if reason is not None:
         facts |= {"reason_code": reason.code, "reason": reason.message}
     activities.record(tx, f"{run.slug}.{transition.verb}", run.id, facts | dict(payload or {}))
-    return _to_run(row, run.instance, run.flow_kind)
+    return replace(run, lease_expires_at=None, worker=None, **_changed(row))
 
 
 def _clean(reason: Reason | None) -> Reason | None:
@@ -355,30 +368,30 @@ def _clean(reason: Reason | None) -> Reason | None:
     )
 
 
+def _of_reason(reason: Reason | None) -> dict[str, Any]:
+    return {"reason_code": reason.code if reason else None, "reason_message": reason.message if reason else None}
+
+
 def _end_attempt(tx: Transaction, run: Run, transition: Transition, attempt_values: Mapping[str, Any]) -> None:
-    conditions: list[ColumnElement[bool]] = [
-        attempts.c.tenant_id == tx.tenant_id,
-        attempts.c.run_id == run.id,
-        attempts.c.number == transition.fence,
-        attempts.c.ended_at.is_(None),
-    ]
-    if transition.only_if_lost:
-        conditions.append(attempts.c.lease_expires_at < db_now())
-    reason = transition.reason
-    ended = tx.conn.execute(
-        update(attempts)
-        .where(*conditions)
-        .values(
-            ended_at=db_now(),
-            outcome=transition.outcome,
-            reason_code=reason.code if reason else None,
-            reason_message=reason.message if reason else None,
-            **attempt_values,
-        )
-    )
+    settings = {"outcome": transition.outcome, **_of_reason(transition.reason), **attempt_values}
+    where = {"tenant": tx.tenant_id, "run": run.id, "fence": transition.fence}
+    ended = tx.conn.execute(_update_attempt(only_if_lost=transition.only_if_lost), settings | where)
     if ended.rowcount != 1:
         why = "its lease is alive" if transition.only_if_lost else "the attempt has ended"
         raise LeaseLostError(run.id, transition.fence, why)
+
+
+@cache
+def _update_attempt(*, only_if_lost: bool) -> Update:
+    conditions: list[ColumnElement[bool]] = [
+        attempts.c.tenant_id == bindparam("tenant"),
+        attempts.c.run_id == bindparam("run"),
+        attempts.c.number == bindparam("fence"),
+        attempts.c.ended_at.is_(None),
+    ]
+    if only_if_lost:
+        conditions.append(attempts.c.lease_expires_at < db_now())
+    return update(attempts).where(*conditions).values(ended_at=db_now())
 
 
 def many(tx: Transaction, ids: Sequence[uuid.UUID]) -> list[Run]:

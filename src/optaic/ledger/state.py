@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select, update
 
-from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts
+from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts, FlowState
 from optaic.domain.kind import target_name
+from optaic.ledger.cache import Stored, stored_of
 from optaic.ledger.columns import among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
@@ -32,6 +34,31 @@ def database_clock(tx: Transaction) -> dt.datetime:
     return tx.conn.execute(select(db_now())).scalar_one()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The facts of some flows, and what was stored when they were read.
+
+    Attributes
+    ----------
+    facts
+        Of the live ones among them.
+    stored
+        The cache of each of these.
+    upstreams
+        The state that is stored of each flow that they read.
+    unsynced
+        Live edges on which something else is stored than what the current runs read over them.
+    now
+        The database's clock (UTC) when the flows were read; None if none of them is live, or if all were asked for.
+    """
+
+    facts: list[FlowFacts]
+    stored: Mapping[uuid.UUID, Stored]
+    upstreams: Mapping[uuid.UUID, FlowState]
+    unsynced: list[dict[str, Any]]
+    now: dt.datetime | None
+
+
 def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> list[FlowFacts]:
     """Read what decides the freshness of live flows: three statements, and one more where there are edges by stage.
 
@@ -42,19 +69,38 @@ def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -
     flow_ids
         Only of these; None for all.
     """
+    return load(tx, flow_ids).facts
+
+
+def load(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> Loaded:
+    """Read the same with what is stored of these flows, and of what they read, in the same statements."""
     if flow_ids is not None and not flow_ids:
-        return []
+        return Loaded(facts=[], stored={}, upstreams={}, unsynced=[], now=None)
     some = None if flow_ids is None else tx.is_postgresql
     given: dict[str, Any] = {"tenant": tx.tenant_id}
     if flow_ids is not None:
         given["ids"] = given_ids(flow_ids, is_postgresql=tx.is_postgresql)
     changes = _changes_by_flow(tx.conn.execute(_changes(some), given))
     edges: dict[uuid.UUID, list[Edge]] = {}
+    upstreams: dict[uuid.UUID, FlowState] = {}
+    unsynced: list[dict[str, Any]] = []
     rows = tx.conn.execute(_edges(some), given).all()
     staged = _staged(tx) if any(row.selector == "stage" for row in rows) else {}
     for row in rows:
         edges.setdefault(row.flow_id, []).append(_to_edge(row, changes, staged))
-    return [_to_facts(row, tuple(edges.get(row.id, ()))) for row in tx.conn.execute(_flows(some), given)]
+        if row.upstream_flow_id not in upstreams:
+            upstreams[row.upstream_flow_id] = Stored(*row[-len(Stored._fields) :]).to_state()
+        is_read, until = row.read_columns != [], row.last_date or NEVER
+        if (bool(row.is_read), row.read_until) != (is_read, until):
+            unsynced.append({"edge": row.id, "until": until, "read": int(is_read)})
+    flow_rows = tx.conn.execute(_flows(some), given).all()
+    return Loaded(
+        facts=[_to_facts(row, tuple(edges.get(row.id, ()))) for row in flow_rows],
+        stored={row.id: Stored(*row[-len(Stored._fields) :]) for row in flow_rows},
+        upstreams=upstreams,
+        unsynced=unsynced,
+        now=flow_rows[0].now if flow_rows and some is not None else None,
+    )
 
 
 def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
@@ -122,7 +168,15 @@ def _flows(some: _Some) -> Select[Any]:
     used, made = instance_revisions.alias("used"), definition_versions.alias("made")
     return (
         select(
-            flows,
+            flows.c.id,
+            flows.c.kind,
+            flows.c.current_run_id,
+            flows.c.freshness_spec,
+            flows.c.last_data_date,
+            flows.c.ready_until,
+            flows.c.expected_date,
+            flows.c.source_asked_at,
+            *([] if some is None else [select(db_now()).scalar_subquery().label("now")]),
             instances.c.name.label("instance"),
             instances.c.kind.label("instance_kind"),
             instance_revisions.c.number.label("revision"),
@@ -131,6 +185,7 @@ def _flows(some: _Some) -> Select[Any]:
             used.c.number.label("run_revision"),
             used.c.config_digest.label("run_config_digest"),
             made.c.code_digest.label("run_code_digest"),
+            *stored_of(flows),
         )
         .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
         .join(
@@ -167,6 +222,9 @@ def _edges(some: _Some) -> Select[Any]:
     reader, upstream = flows.alias("reader"), flows.alias("upstream")
     return (
         select(
+            flow_inputs.c.id,
+            flow_inputs.c.is_read,
+            flow_inputs.c.read_until,
             flow_inputs.c.flow_id,
             flow_inputs.c.upstream_flow_id,
             flow_inputs.c.role,
@@ -180,6 +238,7 @@ def _edges(some: _Some) -> Select[Any]:
             run_inputs.c.columns.label("read_columns"),
             run_inputs.c.last_date,
             versions.c.number,
+            *stored_of(upstream),
         )
         .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
         .join(
@@ -263,40 +322,12 @@ def _staged(tx: Transaction) -> dict[tuple[uuid.UUID, str], tuple[uuid.UUID, Cha
     }
 
 
-@cache
-def _pinned(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
-    """Give the query of the live edges of given flows with what their current runs read over them."""
-    reader = flows.alias("reader")
-    return (
-        select(
-            flow_inputs.c.id,
-            flow_inputs.c.is_read,
-            flow_inputs.c.read_until,
-            func.coalesce(run_inputs.c.last_date, NEVER).label("now_until"),
-            run_inputs.c.columns,
-        )
-        .join(reader, and_(reader.c.tenant_id == flow_inputs.c.tenant_id, reader.c.id == flow_inputs.c.flow_id))
-        .outerjoin(run_inputs, _read_by_current_run(reader))
-        .where(
-            flow_inputs.c.tenant_id == _TENANT,
-            flow_inputs.c.ended_at.is_(None),
-            among_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql),
-        )
-    )
-
-
-def sync_edges(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> None:
-    """Store on the live edges of some flows what their current runs read over them."""
-    given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql)}
-    changed = [
-        {"edge": row.id, "until": row.now_until, "read": int(row.columns != [])}
-        for row in tx.conn.execute(_pinned(tx.is_postgresql), given)
-        if (row.read_until, bool(row.is_read)) != (row.now_until, row.columns != [])
-    ]
-    if changed:
+def sync_edges(tx: Transaction, unsynced: list[dict[str, Any]]) -> None:
+    """Store on the edges that `load` found out of date what the current runs of their readers read over them."""
+    if unsynced:
         tx.conn.execute(
             update(flow_inputs)
             .where(flow_inputs.c.tenant_id == tx.tenant_id, flow_inputs.c.id == bindparam("edge"))
             .values(read_until=bindparam("until"), is_read=bindparam("read")),
-            changed,
+            unsynced,
         )

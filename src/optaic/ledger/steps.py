@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, and_, bindparam, delete, exists, insert, select, update
 
 from optaic.domain.plan import PlanStatus, StepStatus
+from optaic.domain.sharing import Read
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
@@ -24,8 +25,8 @@ from optaic.ledger.tables import (
 )
 
 
-def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
-    """Read the versions that a step reads, by flow; plans that share it agree on them."""
+def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[Read, uuid.UUID]:
+    """Read the versions that a step reads, by flow and selector; plans that share it agree on them."""
     plan_id = (
         select(plan_members.c.plan_id)
         .where(plan_members.c.tenant_id == tx.tenant_id, plan_members.c.step_id == step_id)
@@ -40,10 +41,10 @@ def pins_of(tx: Transaction, step_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID]:
         )
         .where(plan_steps.c.tenant_id == tx.tenant_id, plan_steps.c.id == step_id)
     )
-    query = select(plan_pins.c.flow_id, plan_pins.c.version_id).where(
+    query = select(plan_pins.c.flow_id, plan_pins.c.selector, plan_pins.c.version_id).where(
         plan_pins.c.tenant_id == tx.tenant_id, plan_pins.c.plan_id == plan_id, plan_pins.c.flow_id.in_(reads)
     )
-    return {row.flow_id: row.version_id for row in tx.conn.execute(query)}
+    return {(row.flow_id, row.selector): row.version_id for row in tx.conn.execute(query)}
 
 
 def end_steps(
@@ -98,6 +99,7 @@ def pin_result(tx: Transaction, step_id: uuid.UUID, flow_id: uuid.UUID, version_
             .where(
                 plan_pins.c.tenant_id == tx.tenant_id,
                 plan_pins.c.flow_id == flow_id,
+                plan_pins.c.selector == "current",
                 among(plan_pins.c.plan_id, plan_ids, is_postgresql=tx.is_postgresql),
             )
             .values(version_id=version_id)
@@ -108,7 +110,13 @@ def pin_result(tx: Transaction, step_id: uuid.UUID, flow_id: uuid.UUID, version_
         tx.conn.execute(
             insert(plan_pins),
             [
-                {"tenant_id": tx.tenant_id, "plan_id": plan_id, "flow_id": flow_id, "version_id": version_id}
+                {
+                    "tenant_id": tx.tenant_id,
+                    "plan_id": plan_id,
+                    "flow_id": flow_id,
+                    "selector": "current",
+                    "version_id": version_id,
+                }
                 for plan_id in plan_ids - had
             ],
         )
@@ -177,6 +185,7 @@ def new_pins(tx: Transaction, step_ids: Collection[uuid.UUID]) -> list[NewPin]:
                 plan_pins.c.tenant_id == plan_members.c.tenant_id,
                 plan_pins.c.plan_id == plan_members.c.plan_id,
                 plan_pins.c.flow_id == run_inputs.c.upstream_flow_id,
+                plan_pins.c.selector == run_inputs.c.selector,
                 plan_pins.c.version_id != run_inputs.c.version_id,
             ),
         )
@@ -341,37 +350,34 @@ def leave_shared(tx: Transaction, plan_id: uuid.UUID) -> dict[uuid.UUID, uuid.UU
     dict
         Its other steps that have not ended, and the run of each.
     """
-    other = plan_members.alias("other")
-    open_steps = (
-        select(plan_members.c.step_id)
-        .join(
-            plan_steps,
-            and_(plan_steps.c.tenant_id == plan_members.c.tenant_id, plan_steps.c.id == plan_members.c.step_id),
-        )
-        .where(
-            plan_members.c.tenant_id == tx.tenant_id,
-            plan_members.c.plan_id == plan_id,
-            plan_steps.c.ended_at.is_(None),
-        )
+    # By lists of ids, not by joins: of a plan that was just recorded PostgreSQL has no statistics, and would go through
+    # all steps for each step.
+    is_postgresql = tx.is_postgresql
+    members = select(plan_members.c.step_id).where(
+        plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id
     )
-    shared = (
-        select(other.c.step_id)
-        .join(plans, and_(plans.c.tenant_id == other.c.tenant_id, plans.c.id == other.c.plan_id))
-        .where(
-            other.c.tenant_id == tx.tenant_id,
-            other.c.plan_id != plan_id,
-            plans.c.status == PlanStatus.RUNNING,
-            other.c.step_id.in_(open_steps),
-        )
-    )
-    tx.conn.execute(
-        delete(plan_members).where(
-            plan_members.c.tenant_id == tx.tenant_id,
-            plan_members.c.plan_id == plan_id,
-            among(plan_members.c.step_id, list(tx.conn.execute(shared).scalars()), is_postgresql=tx.is_postgresql),
-        )
-    )
+    member_ids = list(tx.conn.execute(members).scalars())
     query = select(plan_steps.c.id, plan_steps.c.run_id).where(
-        plan_steps.c.tenant_id == tx.tenant_id, plan_steps.c.id.in_(open_steps)
+        plan_steps.c.tenant_id == tx.tenant_id,
+        plan_steps.c.ended_at.is_(None),
+        among(plan_steps.c.id, member_ids, is_postgresql=is_postgresql),
     )
-    return {row.id: row.run_id for row in tx.conn.execute(query)}
+    open_steps = {row.id: row.run_id for row in tx.conn.execute(query)}
+    running = select(plans.c.id).where(
+        plans.c.tenant_id == tx.tenant_id, plans.c.status == PlanStatus.RUNNING, plans.c.id != plan_id
+    )
+    others = select(plan_members.c.step_id).where(
+        plan_members.c.tenant_id == tx.tenant_id,
+        plan_members.c.plan_id.in_(running),
+        among(plan_members.c.step_id, open_steps.keys(), is_postgresql=is_postgresql),
+    )
+    shared = set(tx.conn.execute(others).scalars())
+    if shared:
+        tx.conn.execute(
+            delete(plan_members).where(
+                plan_members.c.tenant_id == tx.tenant_id,
+                plan_members.c.plan_id == plan_id,
+                among(plan_members.c.step_id, shared, is_postgresql=is_postgresql),
+            )
+        )
+    return {step_id: run_id for step_id, run_id in open_steps.items() if step_id not in shared}

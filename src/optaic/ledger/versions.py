@@ -19,6 +19,8 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import artifacts, flows, runs, segments, version_segments, versions
 
+_INSERT_ARTIFACTS = insert(artifacts).values(created_at=db_now())
+
 
 def publish_dataset(
     tx: Transaction,
@@ -304,7 +306,7 @@ def insert_artifacts(tx: Transaction, run_id: uuid.UUID, attempt: int, items: Se
     if not items:
         return
     tx.conn.execute(
-        insert(artifacts).values(created_at=db_now()),
+        _INSERT_ARTIFACTS,
         [
             {
                 "tenant_id": tx.tenant_id,

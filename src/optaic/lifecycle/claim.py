@@ -29,6 +29,7 @@ from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, instance_revisions, plan_members
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle import pins, plan
+from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
 
 _log = logging.getLogger("optaic.claim")
 
@@ -45,11 +46,14 @@ class Claim:
         The number of the attempt: the fencing token of every later write.
     task
         What the runner is told.
+    origin
+        Where a reproduction comes from; None for all other runs.
     """
 
     run: Run
     attempt: int
     task: Task
+    origin: Origin | None = None
 
 
 def candidates(
@@ -181,14 +185,20 @@ def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta)
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
     revision = _revision(tx, run)
-    if run.attempt == 0:
+    origin = trace(tx, run)
+    if run.attempt == 0 and origin is not None:
+        copy_pins(tx, run)
+    elif run.attempt == 0:
         refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
         if refusal is not None:
             raise _Refused(run.id, refusal)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
-    return Claim(run=run, attempt=attempt, task=_task(tx, started, flow, revision, attempt))
+    task = _task(tx, started, flow, revision, attempt)
+    if origin is not None:
+        task = adopt(tx, task, started, origin)
+    return Claim(run=run, attempt=attempt, task=task, origin=origin)
 
 
 def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:

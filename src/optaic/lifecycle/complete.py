@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from optaic.domain import run as transitions
 from optaic.domain.artifact import attempt_prefix, check_name
@@ -26,6 +26,7 @@ from optaic.errors import ConflictError, InvalidOutputError, NoOutputError
 from optaic.flows.task import DatasetChange, Result
 from optaic.ledger import attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
+from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
 from optaic.lifecycle import plan, trigger
@@ -49,6 +50,7 @@ def complete(
     exit_code: int | None = None,
     last_report: Report | None = None,
     position: int = 0,
+    held: Run | None = None,
     actor_id: uuid.UUID = SYSTEM_ID,
 ) -> Run:
     """Complete a run with what its flow returned; an official run that changed something publishes a version.
@@ -67,6 +69,9 @@ def complete(
         What was reported and not yet written; it is written in the same transaction, or not at all.
     position
         Number of its first metric point or log chunk within the attempt.
+    held
+        The run as it was claimed, if the caller has it: of a tracked one nothing newer is needed, and the write itself
+        looks whether it is held still.
     actor_id
         Who acts.
 
@@ -86,7 +91,7 @@ def complete(
     """
     prepare(database, run_id, result)
     with database.write(actor_id=actor_id) as tx:
-        run = runs.get(tx, run_id)
+        run = held if held is not None and held.engine == "inline" else runs.get(tx, run_id)
         if run.standing is Standing.OFFICIAL and tx.is_postgresql:
             lock_graph(tx)
             run = runs.get(tx, run_id)
@@ -166,7 +171,7 @@ def end_attempt(
     with database.write(actor_id=actor_id) as tx:
         # A completion of the same run locks flow, attempt and run in another order: one of the two comes first.
         lock_graph(tx)
-        runs.lock(tx, run_id, attempt=attempt)
+        attempts.lock_run(tx, run_id, attempt=attempt)
         run = runs.get(tx, run_id)
         transition = transitions.end_attempt(
             run,
@@ -322,13 +327,12 @@ def _plain_value(value: Any) -> Any:
 
 
 def _write_metrics(tx: Transaction, run_id: uuid.UUID, metrics: Mapping[str, Any]) -> None:
-    rows = [
-        {"tenant_id": tx.tenant_id, "run_id": run_id, "key": key, "value": float(value)}
+    numeric = {
+        key: float(value)
         for key, value in metrics.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    ]
-    if rows:
-        tx.conn.execute(insert(run_metrics), rows)
+    }
+    insert_rows(tx, run_metrics, {"run_id": run_id}, {"key": list(numeric), "value": list(numeric.values())})
 
 
 def _write_extension(tx: Transaction, run: Run, metrics: Mapping[str, Any], fields: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from optaic.domain.fingerprint import fingerprint
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
+from optaic.domain.sharing import Read
 from optaic.errors import UpstreamNotReadyError
 from optaic.ledger import catalog, steps
 from optaic.ledger.catalog import Flow, FlowInput
@@ -33,7 +34,7 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
     Reason or None
         Why the run cannot start: an input has nothing to pin, or is not ready any more. None if it can.
     """
-    planned: Mapping[uuid.UUID, uuid.UUID] = {}
+    planned: Mapping[Read, uuid.UUID] = {}
     if run.plan_step_id is not None:
         planned = steps.pins_of(tx, run.plan_step_id)
     else:
@@ -44,10 +45,8 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
             return Reason(code=ReasonCode.UPSTREAM_NOT_READY, message=error.message, next_step=step)
     pins: list[tuple[FlowInput, uuid.UUID]] = []
     for item in catalog.inputs_of(tx, [flow.id]):
-        version_id = pinned_version(tx, item)
-        if item.selector == "current":
-            # An input that was declared after the plan was made is not in its snapshot.
-            version_id = planned.get(item.upstream_flow_id, version_id)
+        # An input that was declared after the plan was made is not in its snapshot.
+        version_id = planned.get((item.upstream_flow_id, item.selector_text)) or pinned_version(tx, item)
         if version_id is None:
             return Reason(
                 code=ReasonCode.UPSTREAM_NOT_READY,

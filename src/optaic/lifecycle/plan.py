@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, StepStatus, make_steps, shared_steps
+from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, StepStatus, make_steps
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
+from optaic.domain.sharing import Read, shared_steps
 from optaic.domain.status import RunStatus
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
@@ -58,9 +59,7 @@ class PlanRequest:
 
 def preview(tx: Transaction, flow_id: uuid.UUID, mode: PlanMode) -> tuple[PlannedStep, ...]:
     """Decide what would run for a flow now; nothing is written. A constant number of statements."""
-    scope = snapshots.unready_upstreams(tx, flow_id, is_settled=not freshness.late_flows(tx))
-    facts, states, _ = freshness.with_upstreams(tx, scope)
-    return make_steps(facts, states, flow_id, mode)
+    return make_steps(snapshots.candidates(tx, flow_id), flow_id, mode)
 
 
 def create(database: Database, request: PlanRequest) -> Plan:
@@ -169,60 +168,48 @@ def _digest(request: PlanRequest) -> str:
 
 
 def _write_steps(tx: Transaction, plan_id: uuid.UUID, planned: Sequence[PlannedStep], request: PlanRequest) -> None:
-    by_flow = {flow.id: flow for flow in catalog.live_flows(tx, [step.flow_id for step in planned])}
-    for step in planned:
-        _check_code(by_flow[step.flow_id], request.code_digests or {})
-    pins = snapshots.read_by(tx, by_flow.keys())
-    shared = _shared(tx, planned, by_flow, pins)
+    flow_ids = [step.flow_id for step in planned]
+    if request.code_digests:
+        _check_code(snapshots.code_of(tx, flow_ids), request.code_digests)
+    shared = _shared(tx, planned)
     ids = {step.flow_id: shared.get(step.flow_id) or new_id() for step in planned}
     own = [step for step in planned if step.flow_id not in shared]
-    first = [(by_flow[step.flow_id], ids[step.flow_id]) for step in own if not step.upstream_ids]
-    run_ids = dict(zip((step_id for _, step_id in first), _record(tx, plan_id, first), strict=True))
-    plans.insert_rows(
+    first = [step.flow_id for step in own if not step.upstream_ids]
+    by_flow = {flow.id: flow for flow in catalog.live_flows(tx, first)}
+    run_ids = _record(tx, plan_id, [(by_flow[flow_id], ids[flow_id]) for flow_id in first])
+    plans.insert_steps(
         tx,
         plan_id,
-        steps=[
-            {
-                "id": ids[step.flow_id],
-                "flow_id": step.flow_id,
-                "status": StepStatus.WAITING if step.upstream_ids else StepStatus.RUNNING,
-                "causes": [cause.to_json() for cause in step.causes],
-                "is_needed": int(step.is_needed),
-                "run_id": run_ids.get(ids[step.flow_id]),
-            }
-            for step in own
-        ],
-        edges=[(ids[step.flow_id], ids[upstream_id]) for step in own for upstream_id in step.upstream_ids],
+        own,
+        ids=ids,
+        run_ids=dict(zip(first, run_ids, strict=True)),
         members=[(ids[step.flow_id], step.batch) for step in planned],
-        pins=pins,
     )
+    snapshots.pin_present(tx, plan_id, flow_ids)
     steps.need(tx, [ids[step.flow_id] for step in planned if step.is_needed and step.flow_id in shared])
 
 
-def _check_code(flow: Flow, code_digests: Mapping[str, str]) -> None:
-    given = None if flow.code_ref is None else code_digests.get(flow.code_ref)
-    if given is not None and given != flow.code_digest:
-        raise CodeChangedError(
-            f"the code of {flow.instance} ({flow.code_ref}) is not the code that was applied",
-            next_step="apply the new code with: optaic apply",
-        )
+def _check_code(applied: Sequence[snapshots.Code], code_digests: Mapping[str, str]) -> None:
+    for one in applied:
+        if code_digests.get(one.code_ref, one.code_digest) != one.code_digest:
+            raise CodeChangedError(
+                f"the code of {one.instance} ({one.code_ref}) is not the code that was applied",
+                next_step="apply the new code with: optaic apply",
+            )
 
 
-def _shared(
-    tx: Transaction,
-    planned: Sequence[PlannedStep],
-    by_flow: Mapping[uuid.UUID, Flow],
-    pins: Mapping[uuid.UUID, uuid.UUID],
-) -> dict[uuid.UUID, uuid.UUID]:
+def _shared(tx: Transaction, planned: Sequence[PlannedStep]) -> dict[uuid.UUID, uuid.UUID]:
     """Find the steps that other plans have already."""
-    found = snapshots.open_steps(tx, by_flow.keys(), pins.keys())
+    found = snapshots.open_steps(tx, [step.flow_id for step in planned])
     if not found:
         return {}
-    reads: dict[uuid.UUID, list[uuid.UUID]] = {}
-    for item in catalog.inputs_of(tx, {one.flow_id for one in found}):
-        if item.selector == "current":
-            reads.setdefault(item.flow_id, []).append(item.upstream_flow_id)
-    present = {flow.id: (flow.revision_id, flow.definition_version_id) for flow in by_flow.values()}
+    flow_ids = {one.flow_id for one in found}
+    reads: dict[uuid.UUID, list[Read]] = {}
+    for item in catalog.inputs_of(tx, flow_ids):
+        if item.selector != "version":
+            reads.setdefault(item.flow_id, []).append((item.upstream_flow_id, item.selector_text))
+    present = {flow.id: (flow.revision_id, flow.definition_version_id) for flow in catalog.live_flows(tx, flow_ids)}
+    pins = snapshots.present_pins(tx, flow_ids)
     return shared_steps(planned, open_steps=found, reads=reads, pins=pins, present=present)
 
 

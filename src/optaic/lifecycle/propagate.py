@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, Uuid, bindparam, select
 
 from optaic.domain.identifier import new_id
 from optaic.domain.principal import SYSTEM_ID
@@ -17,12 +17,18 @@ from optaic.ledger.tables import flow_inputs
 
 def readers_of(tx: Transaction, flow_id: uuid.UUID) -> list[uuid.UUID]:
     """Read which flows read a flow directly."""
-    query = select(flow_inputs.c.flow_id).where(
-        flow_inputs.c.tenant_id == tx.tenant_id,
-        flow_inputs.c.upstream_flow_id == flow_id,
+    return list(tx.conn.execute(_READERS, {"tenant": tx.tenant_id, "flow": flow_id}).scalars())
+
+
+_READERS = (
+    select(flow_inputs.c.flow_id)
+    .where(
+        flow_inputs.c.tenant_id == bindparam("tenant", type_=Integer()),
+        flow_inputs.c.upstream_flow_id == bindparam("flow", type_=Uuid()),
         flow_inputs.c.ended_at.is_(None),
     )
-    return list(tx.conn.execute(query.distinct()).scalars())
+    .distinct()
+)
 
 
 def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[str, Any]) -> freshness.Settled:
@@ -38,10 +44,12 @@ def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[
         What happened, as JSON: the run, the apply, or the clock.
     """
     settled = freshness.settle(tx, flow_ids)
-    for flow_id, (before, after) in settled.own.items():
-        if before is not after:
-            facts = {"old_freshness": before, "freshness": after, "cause": dict(cause)}
-            activities.record(tx, "flow.status_changed", flow_id, facts)
+    told: list[tuple[uuid.UUID | str, Mapping[str, Any]]] = [
+        (flow_id, {"old_freshness": before, "freshness": after, "cause": dict(cause)})
+        for flow_id, (before, after) in settled.own.items()
+        if before is not after
+    ]
+    activities.record_all(tx, "flow.status_changed", told)
     changed: dict[str, list[str]] = {}
     for flow_id, after in settled.downstream.items():
         changed.setdefault(after, []).append(str(flow_id))

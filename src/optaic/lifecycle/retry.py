@@ -9,6 +9,7 @@ from optaic.domain.status import RunStatus, Standing
 from optaic.errors import ConflictError, InvalidInputError
 from optaic.ledger import runs
 from optaic.ledger.session import Database
+from optaic.lifecycle.reproduce import reproduce
 from optaic.lifecycle.submit import Submission, submit
 
 
@@ -16,7 +17,7 @@ def retry(database: Database, run_id: uuid.UUID, *, code_digest: str | None = No
     """Submit a new run of what an ended run did.
 
     An official run is repeated with the flow's present config and code; a trial with its own params, seed and as-of.
-    Inputs are pinned anew. To repeat exactly what the run read, reproduce it.
+    Inputs are pinned anew. To repeat exactly what the run read, reproduce it; a reproduction is reproduced again.
 
     Raises
     ------
@@ -34,6 +35,8 @@ def retry(database: Database, run_id: uuid.UUID, *, code_digest: str | None = No
             f"run {run.id} is {run.status}; only a run that has ended can be retried",
             next_step=f"wait for it, or: optaic cancel {run.id}",
         )
+    if run.reproduces_id is not None:
+        return reproduce(database, run.reproduces_id, retry_of_id=run.id)
     if run.engine == "inline":
         raise InvalidInputError(
             f"run {run.id} was tracked from a program of yours, so there is nothing that could be started",

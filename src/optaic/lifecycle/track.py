@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from optaic.domain import run as transitions
 from optaic.domain.fingerprint import digest_of, fingerprint
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import FlowKind, InstanceKind
@@ -76,7 +75,7 @@ def track(
     with database.write(correlation_id=new_id()) as tx:
         flow = _experiment(tx, name)
         pins = _pins(tx, flow, inputs or {})
-        recorded = runs.insert_run(
+        run = runs.insert_run(
             tx,
             flow,
             {
@@ -98,9 +97,9 @@ def track(
                     as_of=as_of,
                 ),
             },
+            worker=worker,
         )
-        insert_pins(tx, recorded.id, pins, as_of)
-        run = runs.change(tx, recorded, transitions.start(recorded), payload={"worker": worker})
+        insert_pins(tx, run.id, pins, as_of)
         attempts.open_attempt(tx, run.id, 1, worker, lease)
         loaded = versions.get_datasets(tx, {version_id for _, version_id in pins})
         task = Task(

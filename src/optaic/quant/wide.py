@@ -229,7 +229,7 @@ def _as_series(column: Any) -> pl.Series:
 
 
 def _spread_wide(table: pl.DataFrame, name: str) -> Wide:
-    table = table.sort("date")
+    table = table if table["date"].is_sorted() else table.sort("date")
     days = _days(table["date"])
     _check_keys(table, days - days.min(initial=0), name)
     symbols = sorted(column for column in table.columns if column != "date")

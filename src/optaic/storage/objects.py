@@ -107,12 +107,14 @@ class ObjectStore:
         is_given = take and isinstance(data, Path) and data.parent == root / SCRATCH
         source = data if is_given and isinstance(data, Path) else self.scratch_path()
         try:
+            # New folders first: where the file's own flush writes them to the disk too, as it does in a journal, theirs
+            # find little left to write.
+            made = _make_folders(target.parent)
             if not is_given:
                 _copy(data, source)
             stored = _describe(key, source)
             with source.open("rb") as file:
                 os.fsync(file.fileno())
-            made = _make_folders(target.parent)
             os.link(source, target)
             for folder in made:
                 _sync_folder(folder)

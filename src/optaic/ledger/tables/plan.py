@@ -92,11 +92,12 @@ plan_pins = tenant_table(
     "plan_pins",
     column("plan_id", Id, "The plan."),
     column("flow_id", Id, "What runs of the plan read."),
+    column("selector", String(80), "Which version of it: `current` or `stage:champion`; a number pins itself."),
     column("version_id", Id,
            "The version that they read: that of the snapshot, or what the plan's own step made of it."),
     reference("plan_id", "plans"),
     reference("flow_id", "flows"),
     reference("version_id", "versions"),
-    key=("plan_id", "flow_id"),
+    key=("plan_id", "flow_id", "selector"),
     comment="A plan's snapshot of versions: what is published meanwhile never mixes in.",
 )  # fmt: skip

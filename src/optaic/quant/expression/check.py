@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import ExpressionError
-from optaic.quant.expression.functions import CATALOGUE, CONSTANTS, Function, Parameter, Role
+from optaic.quant.expression.functions import CATALOGUE
+from optaic.quant.expression.signature import CONSTANTS, Function, Parameter, Role
 from optaic.quant.expression.tree import Call, Kind, Node, Number, Operation, Span, Text
 
 MAX_WINDOW = 10_000

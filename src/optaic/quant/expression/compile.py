@@ -10,13 +10,14 @@ import polars as pl
 
 from optaic.errors import InvalidInputError
 from optaic.quant.expression import element
-from optaic.quant.expression.functions import CATALOGUE, Shape
+from optaic.quant.expression.functions import CATALOGUE
 from optaic.quant.expression.grid import KNOWN_AT, check_grid
 from optaic.quant.expression.known import Knowledge
 from optaic.quant.expression.parse import parse
 from optaic.quant.expression.plan import PREFIX, Plan, Value, finite
 from optaic.quant.expression.rolling import TIME
 from optaic.quant.expression.section import SECTION
+from optaic.quant.expression.signature import Shape
 from optaic.quant.expression.tree import Call, Expression, Kind, Name, Node, Number, Operation, Text
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)

@@ -49,7 +49,7 @@ def neutralize(x: Matrix, exposures: list[Matrix], groups: list[Matrix]) -> Matr
         if design:
             matrix = _scaled(np.column_stack(design))
             residual = residual - matrix @ np.linalg.lstsq(matrix, residual, rcond=None)[0]
-        found[rows, session] = np.where(np.abs(residual).max() <= 1e-13 * np.abs(y).max(), 0.0, residual)
+        found[rows, session] = np.where(np.abs(residual) <= 1e-13 * np.abs(y).max(), 0.0, residual)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optaic.quant.expression.functions import CATALOGUE, Shape
+from optaic.quant.expression.functions import CATALOGUE
+from optaic.quant.expression.signature import Shape
 from optaic.quant.expression.tree import Call, Expression, Node, parts
 
 

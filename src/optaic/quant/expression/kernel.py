@@ -122,9 +122,10 @@ Formula = Callable[[Cells], Matrix]
 
 def _last_before(matrix: Matrix) -> Matrix:
     """Fill each missing cell with the last one that exists before it, else the first that exists at all."""
-    exists = np.isfinite(matrix)
-    places = np.maximum.accumulate(np.where(exists, np.arange(matrix.shape[1]), -1), axis=1)
-    first = np.argmax(exists, axis=1)
+    exists: NDArray[np.bool_] = np.isfinite(matrix)
+    number = np.arange(matrix.shape[1], dtype=np.int64)
+    places: NDArray[np.int64] = np.maximum.accumulate(np.where(exists, number, np.int64(-1)), axis=1)
+    first: NDArray[np.intp] = np.argmax(exists, axis=1)
     filled: Matrix = np.take_along_axis(matrix, np.where(places < 0, first[:, None], places), axis=1)
     return np.nan_to_num(filled, nan=0.0)
 
@@ -196,6 +197,23 @@ def roll_windows(
             if enough.any():
                 target = found[part]
                 target[enough] = statistic(windows[part][enough])
+    return found
+
+
+def shift(matrix: Matrix, n: int) -> Matrix:
+    """Give for each session the cells of `n` sessions before, or later if `n` is negative; NaN where there are none.
+
+    Examples
+    --------
+    >>> shift(np.array([[1.0, 2.0, 3.0]]), 1).tolist()
+    [[nan, 1.0, 2.0]]
+    """
+    found = np.full_like(matrix, np.nan)
+    if abs(n) < matrix.shape[1]:
+        if n > 0:
+            found[:, n:] = matrix[:, :-n]
+        else:
+            found[:, :n] = matrix[:, -n:]
     return found
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from optaic.quant.expression.functions import CATALOGUE, Shape
+from optaic.quant.expression.functions import CATALOGUE
 from optaic.quant.expression.plan import Plan, Value
+from optaic.quant.expression.signature import Shape
 from optaic.quant.expression.tree import Call, Name, Node, parts
 
 

@@ -20,7 +20,7 @@ Lower = Callable[[Plan, Call, list[Value]], Value]
 
 
 def _shifted(plan: Plan, x: Value, n: int) -> Value:
-    return plan.over_symbol(Value(expr=x.expr.shift(n), level=x.level))
+    return plan.matrices(lambda found: kernel.shift(found[0], n), [x])
 
 
 def _reference(plan: Plan, call: Call, operands: list[Value]) -> Value:

@@ -50,12 +50,28 @@ class _Section:
         return self.plan.keep((name, *self._key), lambda: self.over(self.x, statistic))
 
     @property
-    def demeaned(self) -> Value:
-        """The cells minus their mean."""
-        mean = self.column("mean", lambda x: x.mean())
-        return self.plan.keep(
-            ("demeaned", *self._key), lambda: self.plan.combine(lambda x, m: finite(x - m), self.x, mean)
-        )
+    def mean(self) -> Value:
+        """Their mean."""
+        return self.column("mean", lambda x: x.mean())
+
+    @property
+    def away(self) -> Value:
+        """The cells minus their mean, as it is rounded: beside a large offset the mean of these is not yet zero."""
+        mean = self.mean
+        return self.plan.keep(("away", *self._key), lambda: self.plan.combine(lambda x, m: x - m, self.x, mean))
+
+    @property
+    def rest(self) -> Value:
+        """What the mean of `away` still is."""
+        away = self.away
+        return self.plan.keep(("rest", *self._key), lambda: self.over(away, lambda x: x.mean()))
+
+    @property
+    def deviation(self) -> Value:
+        """The standard deviation, ddof=1; null where it is zero, but for rounding, or fewer than two cells exist."""
+        away = self.away
+        found = self.plan.keep(("deviation", *self._key), lambda: self.over(away, lambda x: x.std(ddof=1)))
+        return self.plan.combine(lambda s, m: pl.when(s > ZERO * m.abs()).then(s), found, self.mean)
 
     def where_varied(self, found: Value) -> Value:
         """Make null where fewer than two cells exist or all are equal, but for rounding."""
@@ -77,12 +93,6 @@ class _Section:
         """How many cells exist."""
         return self.column("count", lambda x: x.count())
 
-    @property
-    def deviation(self) -> Value:
-        """The standard deviation, ddof=1, from cells that are demeaned first: an offset takes no digits."""
-        demeaned = self.demeaned
-        return self.plan.keep(("deviation", *self._key), lambda: self.over(demeaned, lambda x: x.std(ddof=1)))
-
 
 def _ranked(join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Lower:
     def lower(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
@@ -94,18 +104,19 @@ def _ranked(join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Lower:
 
 def _zscore(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    return section.where_varied(plan.combine(lambda x, s: finite(x / s), section.demeaned, section.deviation))
+    return plan.combine(lambda x, m, s: finite((x - m) / s), section.away, section.rest, section.deviation)
 
 
 def _demean(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    return section.where_varied(section.demeaned)
+    return plan.combine(
+        lambda x, m, s: pl.when(s.is_not_null()).then(x - m), section.away, section.rest, section.deviation
+    )
 
 
 def _mean(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
     section = _Section(plan, call, operands[0], group)
-    mean = section.column("mean", lambda x: x.mean())
-    return plan.combine(lambda x, m: pl.when(x.is_not_null()).then(m), section.x, mean)
+    return plan.combine(lambda x, m: pl.when(x.is_not_null()).then(m), section.x, section.mean)
 
 
 def _scale(plan: Plan, call: Call, operands: list[Value], group: Value | None) -> Value:
@@ -123,7 +134,7 @@ def _winsorize(plan: Plan, call: Call, operands: list[Value], group: Value | Non
         return section.where_varied(plan.combine(lambda x, a, b: x.clip(a, b), section.x, low, high))
     median = section.column("median", lambda x: x.median())
     away = plan.combine(lambda x, m: (x - m).abs(), section.x, median)
-    away = plan.keep(("away", call.operands[0]), away)
+    away = plan.keep(("median away", call.operands[0]), away)
     mad = plan.keep(("mad", call.operands[0]), section.over(away, lambda x: x.median()))
     times = float(mads or 0.0)
 

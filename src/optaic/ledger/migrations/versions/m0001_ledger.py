@@ -1344,6 +1344,12 @@ def upgrade() -> None:
         sa.Column("plan_id", sa.Uuid(), nullable=False, comment="The plan."),
         sa.Column("flow_id", sa.Uuid(), nullable=False, comment="What runs of the plan read."),
         sa.Column(
+            "selector",
+            sa.String(length=80),
+            nullable=False,
+            comment="Which version of it: `current` or `stage:champion`; a number pins itself.",
+        ),
+        sa.Column(
             "version_id",
             sa.Uuid(),
             nullable=False,
@@ -1360,7 +1366,7 @@ def upgrade() -> None:
             ["versions.tenant_id", "versions.id"],
             name=op.f("fk_plan_pins_tenant_id_version_id"),
         ),
-        sa.PrimaryKeyConstraint("tenant_id", "plan_id", "flow_id", name=op.f("pk_plan_pins")),
+        sa.PrimaryKeyConstraint("tenant_id", "plan_id", "flow_id", "selector", name=op.f("pk_plan_pins")),
         comment="A plan's snapshot of versions: what is published meanwhile never mixes in.",
     )
     op.create_table(
