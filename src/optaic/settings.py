@@ -116,10 +116,9 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _modules(name: str, value: Any) -> tuple[str, ...]:
-    parts: list[object] = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    if isinstance(parts, list) and all(
-        isinstance(part, str) and all(word.isidentifier() for word in part.split(".")) for part in parts
-    ):
+    given: Any = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    parts = cast("list[Any]", given) if isinstance(given, list) else [None]
+    if all(isinstance(part, str) and all(word.isidentifier() for word in part.split(".")) for part in parts):
         return tuple(str(part) for part in parts)
     raise InvalidInputError(
         f"setting {name} is {value!r}; it must be a list of packages or modules",

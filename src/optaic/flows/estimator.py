@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -157,16 +158,23 @@ def make_estimator(definition: Callable[..., Any], params: Mapping[str, Any], *,
 
 def describe_estimator(estimator: Estimator) -> Kind:
     """Ask an estimator what it can do."""
-    from sklearn.base import is_classifier
-    from sklearn.utils import get_tags
-
+    base, utils = _sklearn("base"), _sklearn("utils")
     try:
-        tags: Any = get_tags(estimator)
-        takes_missing = bool(tags.input_tags.allow_nan)
-        sorts = bool(is_classifier(estimator))
+        takes_missing = bool(utils.get_tags(estimator).input_tags.allow_nan)
+        sorts = bool(base.is_classifier(estimator))
     except (AttributeError, TypeError):  # one of its own kind, without the tags of scikit-learn's
         takes_missing, sorts = False, hasattr(estimator, "predict_proba")
     return Kind(is_classifier=sorts, takes_missing=takes_missing, weights_as=_weights_argument(estimator))
+
+
+def _sklearn(name: str) -> Any:
+    try:
+        return importlib.import_module(f"sklearn.{name}")
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(
+            "models need a package that is not installed: scikit-learn",
+            next_step="in the clone: pip install '.[quant]'",
+        ) from error
 
 
 def _weights_argument(estimator: Any) -> str | None:
@@ -190,9 +198,7 @@ def fit_estimator(estimator: Estimator, kind: Kind, features: Floats, labels: An
     FlowError
         If it cannot be fitted; the message has the estimator's own words.
     """
-    from sklearn.base import clone
-
-    fresh = cast("Estimator", clone(cast("Any", estimator)))
+    fresh = cast("Estimator", _sklearn("base").clone(estimator))
     extra = {} if weights is None or kind.weights_as is None else {kind.weights_as: weights}
     try:
         fresh.fit(features, labels, **extra)

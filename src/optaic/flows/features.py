@@ -95,7 +95,9 @@ def schema_of_features(context: RunContext) -> Schema:
     Raises
     ------
     InvalidInputError
-        If a feature is neither a number nor a truth value, or an input is no dataset of dates and symbols.
+        If a feature is neither a number nor a truth value, or two would have one name.
+    FeaturesChangedError
+        If a declared column is not there any more.
     """
     found: list[tuple[str, str]] = []
     for role in feature_roles(context):
@@ -145,7 +147,8 @@ def check_schema(now: Schema, trained: Sequence[Sequence[str]], *, model: str) -
     if problems:
         raise FeaturesChangedError(
             f"the features are not those that {model} was trained on: {'; '.join(problems)}",
-            next_step=f"give the columns back their names and types, or train it again: optaic run {model.partition(' ')[0]}",
+            next_step="give the columns back their names and types, or train it again: "
+            f"optaic run {model.partition(' ')[0]}",
         )
 
 

@@ -72,8 +72,19 @@ def read_fits(detail: Mapping[str, Any], *, model: str) -> list[Fit]:
     stated: Sequence[Mapping[str, Any]] = detail.get("fits") or ()
     if not stated:
         raise InvalidInputError(f"{model} has no fits", next_step="it is no model that was trained here")
-    dates = ("train_start", "train_end", "label_end", "usable_from")
-    return [Fit(**{**one, **{name: dt.date.fromisoformat(one[name]) for name in dates}}) for one in stated]
+    return [_read(one) for one in stated]
+
+
+def _read(stated: Mapping[str, Any]) -> Fit:
+    return Fit(
+        fit_id=stated["fit_id"],
+        file=stated["file"],
+        train_start=dt.date.fromisoformat(stated["train_start"]),
+        train_end=dt.date.fromisoformat(stated["train_end"]),
+        label_end=dt.date.fromisoformat(stated["label_end"]),
+        usable_from=dt.date.fromisoformat(stated["usable_from"]),
+        training_samples=stated["training_samples"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +105,6 @@ class Fitted:
         The mean of what it learned.
     is_probability
         Whether it predicts probabilities.
-    importance_of
-        Places of those rows; None if there are none.
     """
 
     fit: Fit
@@ -107,7 +116,6 @@ class Fitted:
     val_labels: Floats
     training_mean: float
     is_probability: bool
-    importance_of: Any
 
     def row(self) -> dict[str, Any]:
         """Give it as a row of `cv_scores`."""

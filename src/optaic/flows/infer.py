@@ -140,7 +140,7 @@ def infer(task: Task, definition: Callable[..., Any], context: RunContext, store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Predicted:
-    """What the fits said of each row: values, confidence (NaN where there is none), place of the fit; and how long it took."""
+    """What the fits said of each row: values, confidence (NaN for none), place of the fit; and how long it took."""
 
     values: Floats
     confidence: Floats
@@ -159,7 +159,7 @@ def _predict(task: Task, context: RunContext, source: Input, fits: list[Fit], fe
     rows = features.values()
     values, confidence = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     seconds = 0.0
-    used = np.unique(chosen).tolist()
+    used: list[int] = np.unique(chosen).tolist()
     for number, place in enumerate(used, start=1):
         context.raise_if_cancelled()
         name = fits[place].file

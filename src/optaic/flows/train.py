@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,18 @@ from optaic.errors import InvalidInputError
 from optaic.flows.code import CodeLocation, locate
 from optaic.flows.context import RunContext
 from optaic.flows.estimator import (
-    Estimator,
     Kind,
     check_estimator,
     describe_estimator,
-    fit_estimator,
     make_estimator,
     predict,
     trusted_types,
 )
-from optaic.flows.fits import Fit, Fitted, importance, summarise
-from optaic.flows.sample import Floats, Samples, read_samples
-from optaic.flows.score import correlate, score_classification, score_regression
+from optaic.flows.fits import Fitted, importance, summarise
+from optaic.flows.sample import Floats, Ints, Samples, read_samples
 from optaic.flows.task import Output, Result, Task
-from optaic.quant.signals import ic, ic_ir
-from optaic.quant.split import METHOD, Fold, date_weights, purge, uniqueness_weights, walk_forward
+from optaic.flows.trainer import Trainer
+from optaic.quant.split import METHOD, Fold, walk_forward
 from optaic.settings import read_settings
 from optaic.storage.models import dump_model, refusal, untrusted_types
 from optaic.storage.objects import ObjectStore
@@ -43,6 +39,9 @@ PROBE_ROWS = 256
 
 DIGITS = 9
 """Significant digits of those predictions that count."""
+
+NOT_IDENTITY = frozenset({"code_digest", "libraries"})
+"""What is stated of a version, and makes no other model of it: the predictions tell whether it did."""
 
 
 def train(
@@ -67,9 +66,9 @@ def train(
     Returns
     -------
     Result
-        The artifacts `fits/0001.skops` and so on, `cv_scores.parquet` (a row for each fit), `feature_importance.parquet`
-        and `probe.parquet`; the metrics of a TrainingRun; and an output whose identity is that of the definition, its
-        params, the features, the target, and the fits' predictions on the probe.
+        The artifacts `fits/0001.skops` and so on, `cv_scores.parquet` (a row for each fit),
+        `feature_importance.parquet` and `probe.parquet`; the metrics of a TrainingRun; and an output whose identity is
+        that of the definition, its params, the features, the target, and the fits' predictions on the probe.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def train(
     samples = read_samples(context, config["target"], calendar=str(config["calendar"]), keeps_gaps=kind.takes_missing)
     context.progress(15, f"{len(samples.labels):,} rows of {len(samples.features.names)} features")
     plan = _plan(task, samples)
-    trainer = _Trainer(estimator=estimator, kind=kind, samples=samples, config=config)
+    trainer = Trainer(estimator=estimator, kind=kind, samples=samples, config=config)
     fitted: list[Fitted] = []
     artifacts: list[Artifact] = []
     predicted_probe: dict[str, Floats] = {}
@@ -106,9 +105,13 @@ def train(
         predicted_probe[f"fit_{number}"] = predict(model, kind, samples.values[probe])[0]
         fitted.append(done)
         context.progress(15 + 75 * number / len(plan), f"fit {number} of {len(plan)}, labels to {done.fit.label_end}")
-        if done.importance_of is not None:
-            trainer.latest = model
-    artifacts += _write_tables(context, trainer, fitted, samples, probe, predicted_probe)
+    artifacts += _write_tables(context, trainer, fitted)
+    rows = samples.features.frame[probe]
+    artifacts.append(
+        context.log_frame(
+            "probe.parquet", rows.with_columns(pl.Series(name, values) for name, values in predicted_probe.items())
+        )
+    )
     detail = _detail(task, location, samples, kind, fitted)
     probe_digest = digest_of(
         {name: [f"{one:.{DIGITS}g}" for one in values] for name, values in predicted_probe.items()}
@@ -121,7 +124,9 @@ def train(
             artifacts=tuple(item.name for item in artifacts),
             first_data_date=first.train_start,
             last_data_date=last.label_end,
-            identity=digest_of({"model": {**detail, "libraries": None}, "probe": probe_digest}),
+            identity=digest_of(
+                {"model": {name: detail[name] for name in detail if name not in NOT_IDENTITY}, "probe": probe_digest}
+            ),
             detail={**detail, "probe_digest": probe_digest},
         ),
         fields={
@@ -154,102 +159,15 @@ def _plan(task: Task, samples: Samples) -> tuple[Fold, ...]:
     if not plan:
         needed = refit["min_train"] + reach + embargo + 1
         raise InvalidInputError(
-            f"{task.instance}: there are {len(samples.sessions) - first} sessions with features, and {needed} are needed: "
-            f"min_train {refit['min_train']}, {reach} to the end of a label, embargo {embargo}, and one to predict",
+            f"{task.instance}: there are {len(samples.sessions) - first} sessions from the first with features on, and "
+            f"{needed} are needed: min_train {refit['min_train']}, {reach} to the end of a label, embargo {embargo}, "
+            "and one to predict",
             next_step="make min_train smaller, or read more history",
         )
     return plan
 
 
-@dataclass(slots=True, kw_only=True)
-class _Trainer:
-    """What all fits of a version share."""
-
-    estimator: Estimator
-    kind: Kind
-    samples: Samples
-    config: Mapping[str, Any]
-    latest: Any = None
-    """The newest fit that has rows to be validated on."""
-
-    def fit(self, number: int, fold: Fold) -> tuple[Fitted, Any]:
-        """Fit one fold, and score it on what it learned from and on what it predicts."""
-        samples = self.samples
-        target = self.config["target"]
-        reach = int(target["lag"]) + int(target["horizon"])
-        has_label = np.isfinite(samples.labels)
-        before = (samples.places >= fold.train_first) & (samples.places <= fold.train_last)
-        before &= purge(samples.places, reach=reach, test_first=fold.test_first, test_last=fold.test_last)
-        train_rows = np.flatnonzero(before & has_label)
-        inside = (samples.places >= fold.test_first) & (samples.places <= fold.test_last)
-        val_rows = np.flatnonzero(inside & has_label)
-        dates = samples.sessions
-        if not len(train_rows):
-            raise InvalidInputError(
-                f"fit {number} has no sample from {dates[fold.train_first]} to {dates[fold.train_last]}",
-                next_step="look for gaps in the features and the prices, or make the window longer",
-            )
-        goals = samples.classes(target["transform"]) if self.kind.is_classifier else samples.labels
-        learned = goals[train_rows].astype(np.int64) if self.kind.is_classifier else goals[train_rows]
-        model = fit_estimator(self.estimator, self.kind, samples.values[train_rows], learned, self._weights(train_rows))
-        mean = float(np.mean(goals[train_rows]))
-        train_scores, train_ics, _ = self._score(model, train_rows, goals, mean)
-        val_scores, val_ics, val_predicted = self._score(model, val_rows, goals, mean)
-        days = dates.astype("datetime64[D]").tolist()
-        return (
-            Fitted(
-                fit=Fit(
-                    fit_id=number,
-                    file=f"fits/{number:04d}.skops",
-                    train_start=days[int(samples.places[train_rows].min())],
-                    train_end=days[int(samples.places[train_rows].max())],
-                    label_end=days[fold.label_last],
-                    usable_from=days[fold.test_first],
-                    training_samples=len(train_rows),
-                ),
-                test_end=days[fold.test_last],
-                train={**train_scores, "ic": ic(train_ics), "ic_ir": ic_ir(train_ics)},
-                val={**val_scores, "ic": ic(val_ics), "ic_ir": ic_ir(val_ics)},
-                val_ics=val_ics,
-                val_predicted=val_predicted,
-                val_labels=goals[val_rows],
-                training_mean=mean,
-                is_probability=self.kind.is_classifier and hasattr(model, "predict_proba"),
-                importance_of=val_rows if len(val_rows) else None,
-            ),
-            model,
-        )
-
-    def goals(self) -> Floats:
-        """Give what is learned: labels, or classes."""
-        transform = self.config["target"]["transform"]
-        return self.samples.classes(transform) if self.kind.is_classifier else self.samples.labels
-
-    def _weights(self, rows: Any) -> Floats | None:
-        if self.kind.weights_as is None:
-            return None
-        samples, asked, target = self.samples, self.config.get("sample_weight") or "date", self.config["target"]
-        if isinstance(asked, Mapping):
-            return date_weights(samples.places[rows], half_life=float(asked["half_life"]))  # pyright: ignore
-        if asked == "uniqueness":
-            return uniqueness_weights(
-                samples.places[rows], samples.names[rows], lag=target["lag"], horizon=target["horizon"]
-            )
-        return date_weights(samples.places[rows])
-
-    def _score(self, model: Any, rows: Any, goals: Floats, mean: float) -> tuple[dict[str, float], Floats, Floats]:
-        samples = self.samples
-        predicted = predict(model, self.kind, samples.values[rows])[0] if len(rows) else np.zeros(0)
-        if self.kind.is_classifier:
-            sure = hasattr(model, "predict_proba")
-            scores = score_classification(predicted, goals[rows], is_probability=sure)
-        else:
-            scores = score_regression(predicted, goals[rows], training_mean=mean)
-        ics = correlate(predicted, samples.labels[rows], sessions=samples.places[rows], names=samples.names[rows])
-        return scores, ics, predicted
-
-
-def _probe_rows(samples: Samples, train_last: int) -> Any:
+def _probe_rows(samples: Samples, train_last: int) -> Ints:
     """Choose rows evenly over those that the last fit may have seen: later data leave them as they are."""
     seen = int(np.searchsorted(samples.places, train_last, side="right"))
     return np.unique(np.linspace(0, seen - 1, min(PROBE_ROWS, seen)).astype(np.int64))
@@ -262,29 +180,19 @@ def _keep(context: RunContext, name: str, data: bytes) -> Artifact:
         return context.log_file(name, path)
 
 
-def _write_tables(
-    context: RunContext,
-    trainer: _Trainer,
-    fitted: list[Fitted],
-    samples: Samples,
-    probe: Any,
-    predicted: Mapping[str, Floats],
-) -> list[Artifact]:
-    rows = samples.features.frame[probe].with_columns(pl.Series(name, values) for name, values in predicted.items())
-    scored = next((one for one in reversed(fitted) if one.importance_of is not None), None)
+def _write_tables(context: RunContext, trainer: Trainer, fitted: list[Fitted]) -> list[Artifact]:
     found = importance(
         trainer.latest,
         trainer.kind,
-        None if scored is None else samples.values[scored.importance_of],
-        None if scored is None else trainer.goals()[scored.importance_of],
-        names=samples.features.names,
-        fit_id=0 if scored is None else scored.fit.fit_id,
+        None if trainer.latest is None else trainer.samples.values[trainer.latest_rows],
+        None if trainer.latest is None else trainer.goals[trainer.latest_rows],
+        names=trainer.samples.features.names,
+        fit_id=trainer.latest_id,
         seed=context.seed,
     )
     return [
         context.log_frame("cv_scores.parquet", pl.DataFrame([one.row() for one in fitted], infer_schema_length=None)),
         context.log_frame("feature_importance.parquet", found),
-        context.log_frame("probe.parquet", rows),
     ]
 
 

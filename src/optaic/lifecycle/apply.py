@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import InstanceKind, target_name
+from optaic.domain.kind import FlowKind, InstanceKind, target_name
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import START, check_params
@@ -26,6 +26,7 @@ from optaic.lifecycle import trigger
 from optaic.lifecycle.expect import good_until
 from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
+from optaic.project.rows import check_rows
 from optaic.settings import read_settings
 
 if TYPE_CHECKING:
@@ -350,6 +351,7 @@ def _upstream(project: Project, spec: InstanceSpec, item: InputSpec, live: Mappi
         raise project.error(
             spec, f"{spec.name} reads {target!r}, and there is no such instance{hint}", place=("inputs", item.role)
         )
+    check_rows(project, spec, item, FlowKind(found.kind))
     return found
 
 

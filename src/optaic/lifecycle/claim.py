@@ -314,7 +314,8 @@ def _model_version(run: Run, pinned: Sequence[Any]) -> dict[str, uuid.UUID]:
     """Name the version that an inference predicts with."""
     if run.type is not RunType.INFERENCE:
         return {}
-    return {"model_version_id": pin.version_id for pin in pinned if pin.role == "model"}
+    used = [pin.version_id for pin in pinned if pin.role == "model"]
+    return {"model_version_id": used[0]} if used else {}
 
 
 def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:

@@ -27,7 +27,7 @@ TRUSTED_TYPES = frozenset(
         "sklearn.utils._bunch.Bunch",
     }
 )
-"""What a model may hold beyond what skops trusts by itself (scikit-learn's estimators, NumPy's arrays, plain values)."""
+"""What a model may hold beyond what skops trusts by itself: scikit-learn's estimators, NumPy's arrays, plain ones."""
 
 
 def dump_model(model: Any) -> bytes:
