@@ -44,7 +44,7 @@ def stage(database: Database, model: str, version: int, name: str) -> bool:
     """
     if name not in tuple(Stage):
         raise InvalidInputError(
-            f"{name[:60]!r} is not a stage{did_you_mean(name, tuple(Stage))}",
+            f"{name[:60]!r} is not a stage{did_you_mean(name, [one.value for one in Stage])}",
             next_step=f"use one of: {', '.join(Stage)}",
         )
     wanted = Stage(name)
