@@ -136,7 +136,7 @@ def test_a_fit_or_a_prediction_that_fails_is_told_in_the_estimators_words() -> N
         fit_estimator(estimator, kind, np.ones((2, 1)), np.ones(2), None)
 
     class Blind(Ridge):
-        def predict(self, X: Any) -> Any:  # noqa: N803
+        def predict(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
             return np.full(len(X), np.nan)
 
     with pytest.raises(FlowError, match="the Blind gave no finite number for each of 3 rows"):

@@ -5,16 +5,23 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from lightgbm import LGBMRegressor
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from optaic.errors import InvalidInputError, StorageError, UntrustedModelError
 from optaic.storage.models import dump_model, load_model, untrusted_types
 
 HOSTILE = """
 from pathlib import Path
+from typing import Any
 
 MARKER = Path(__file__).with_name("executed")
 MARKER.touch()
@@ -53,6 +60,26 @@ def test_a_model_predicts_the_same_once_it_was_stored() -> None:
     assert again.predict(rows).tolist() == model.predict(rows).tolist()
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        Ridge(),
+        make_pipeline(StandardScaler(), Ridge()),
+        HistGradientBoostingRegressor(max_iter=3, random_state=0),
+        LGBMRegressor(n_estimators=3, verbose=-1, random_state=0, n_jobs=1),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_equal_models_have_equal_files(estimator: Any) -> None:
+    chance = np.random.default_rng(1)
+    features, labels = chance.normal(size=(80, 3)), chance.normal(size=80)
+    first, second = (clone(estimator).fit(features, labels) for _ in range(2))
+    assert dump_model(first) == dump_model(first) == dump_model(second)
+    loaded = load_model(dump_model(first), name="fit 1")
+    assert loaded.predict(features).tolist() == first.predict(features).tolist()
+    assert dump_model(clone(estimator).fit(features, -labels)) != dump_model(first)
+
+
 def test_a_hostile_file_is_refused_by_the_names_of_its_types_and_executes_nothing(
     hostile: bytes, tmp_path: Path
 ) -> None:
@@ -82,7 +109,7 @@ def test_a_type_is_allowed_by_its_whole_name_only() -> None:
 
 def test_what_cannot_be_stored_without_pickle_is_told_when_it_is_stored() -> None:
     model = fitted()
-    model.callback_ = (item for item in ())
+    model.__dict__["callback_"] = (item for item in ())
     with pytest.raises(InvalidInputError, match="a Ridge cannot be stored without pickle"):
         dump_model(model)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
+import zipfile
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from optaic.errors import InvalidInputError, StorageError, UntrustedModelError
 
@@ -30,10 +34,16 @@ TRUSTED_TYPES = frozenset(
 """What a model may hold beyond what skops trusts by itself: scikit-learn's estimators, NumPy's arrays, plain ones."""
 
 
+_SCHEMA = "schema.json"
+"""The member of a skops file that describes the object."""
+
+
 def dump_model(model: Any) -> bytes:
     """Write a fitted model as a skops file.
 
-    The bytes of two dumps of one model differ: they are no identity of it.
+    skops itself writes other bytes each time: addresses of objects, random names of arrays, and times. They are
+    replaced by numbers in the order of their appearance, so that equal models have equal files, as far as their arrays
+    are equal to the byte: those of `sklearn.tree` have gaps between their fields, of any content.
 
     Raises
     ------
@@ -41,7 +51,7 @@ def dump_model(model: Any) -> bytes:
         If skops is not installed, or the model cannot be written without pickle.
     """
     try:
-        return _skops().dumps(model)
+        return _canonical(_skops().dumps(model))
     except Exception as error:  # what it cannot write raises whatever its parts raise
         if isinstance(error, InvalidInputError):
             raise
@@ -49,6 +59,36 @@ def dump_model(model: Any) -> bytes:
             f"a {type(model).__name__} cannot be stored without pickle: {str(error)[:300]}",
             next_step="use an estimator whose fitted attributes are arrays and plain values",
         ) from error
+
+
+def _canonical(data: bytes) -> bytes:
+    """Replace ids and names by numbers, in the order in which the schema has them, and leave times out."""
+    names: dict[str, str] = {}
+    numbers: dict[int, int] = {}
+
+    def renamed(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renamed(item) for item in cast("list[Any]", node)]
+        if not isinstance(node, dict):
+            return node
+        found: dict[str, Any] = {}
+        for key, value in cast("dict[str, Any]", node).items():
+            if key == "__id__" and isinstance(value, int):
+                found[key] = numbers.setdefault(value, len(numbers) + 1)
+            elif key == "file" and value in files:
+                found[key] = names.setdefault(value, f"{len(names) + 1:06d}{Path(value).suffix}")
+            else:
+                found[key] = renamed(value)
+        return found
+
+    written = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(written, "w") as target:
+        files = frozenset(source.namelist()) - {_SCHEMA}
+        schema = renamed(json.loads(source.read(_SCHEMA)))
+        for name in (*(one for one in names), *sorted(files - names.keys())):
+            target.writestr(zipfile.ZipInfo(names.get(name, name)), source.read(name))
+        target.writestr(zipfile.ZipInfo(_SCHEMA), json.dumps(schema, indent=2))
+    return written.getvalue()
 
 
 def untrusted_types(data: bytes, *, is_trusted: Callable[[str], bool] | None = None) -> tuple[str, ...]:
