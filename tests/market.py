@@ -6,25 +6,29 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from skfolio.datasets import load_sp500_dataset, load_sp500_index
+import polars as pl
+
+from optaic.sources import sp500
 
 
 @cache
+def _table(name: str) -> pl.DataFrame:
+    return sp500._read(name)
+
+
 def stock_prices() -> npt.NDArray[np.float64]:
     """Give closes of shape (8313, 20)."""
-    return load_sp500_dataset().to_numpy(dtype=np.float64)
+    return _table("sp500_dataset").drop("date").to_numpy().astype(np.float64)
 
 
-@cache
 def index_prices() -> npt.NDArray[np.float64]:
     """Give closes of shape (8313,)."""
-    return load_sp500_index().to_numpy(dtype=np.float64)[:, 0]
+    return _table("sp500_index").drop("date").to_numpy().astype(np.float64)[:, 0]
 
 
-@cache
 def sessions() -> npt.NDArray[np.datetime64]:
     """Give the 8313 sessions."""
-    return load_sp500_index().index.to_numpy().astype("datetime64[D]")
+    return _table("sp500_index")["date"].to_numpy().astype("datetime64[D]")
 
 
 def portfolio_returns() -> npt.NDArray[np.float64]:

@@ -50,6 +50,27 @@ def tomorrow(ctx):
     return long(sessions, ahead, "value")
 
 
+def halves(ctx):
+    """Weights: half in each of two names, decided twice."""
+    days = [dt.date(2021, 3, 31), dt.date(2021, 9, 30)]
+    return pl.DataFrame({"date": [days[0]] * 2 + [days[1]] * 2, "symbol": ["S00", "S01", "S02", "S03"], "weight": 0.5})
+
+
+def members(ctx):
+    """A universe: the first ten names."""
+    frame = ctx.input("close").frame().select("date", "symbol")
+    return frame.with_columns(member=pl.col("symbol") < "S10")
+
+
+def market(ctx):
+    frame = ctx.input("close").frame()
+    return frame.filter(pl.col("symbol") == "S29").select("date", "symbol", "close")
+
+
+def cash(ctx):
+    return pl.DataFrame({"date": [dt.date(2020, 12, 31)], "symbol": ["USD"], "rate": [0.036]})
+
+
 def nothing(ctx):
     return None
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from optaic.domain.artifact import Artifact
 from optaic.domain.reason import Reason
@@ -92,13 +95,30 @@ def test_what_a_late_attempt_writes_is_refused_and_changes_nothing(project: Proj
         end_attempt(project.database, run.id, 2, REASON)
 
 
+def fall_asleep(pid: int, database_url: str) -> None:
+    """Stop a process between two of its transactions: on SQLite nobody else writes while one is open."""
+    url = make_url(database_url)
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if url.get_backend_name() != "sqlite":
+            return
+        with closing(sqlite3.connect(url.database or "", timeout=0.1, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+            else:
+                other.execute("ROLLBACK")
+                return
+
+
 def test_a_worker_that_slept_through_its_lease_leaves_the_next_attempts_work_alone(project: Project) -> None:
     project.declare("waits")
     run = project.ledger.submit("waits")
     sleepy = project.start("worker")
     try:
         project.wait_for("waiting-x-1")
-        os.kill(sleepy.pid, signal.SIGSTOP)
+        fall_asleep(sleepy.pid, project.settings.database_url)
         until(lambda: rescue(project.database) == [run.id], 5.0)
         until(lambda: project.record(run.id).available_at <= project.record(run.id).ledger_now)
         project.say("go")  # both attempts finish now; the first cannot be heard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import optaic
 from optaic.errors import InvalidInputError, ProjectFileError
 from tests.research import INSTANCES, Research, open_research
 
@@ -85,6 +87,50 @@ def test_a_corrected_price_is_known_to_the_signal_from_the_correction_on(researc
     assert first.version == 1
     third = research.ledger.run("momentum")
     assert (third.version, third.metrics["rows_updated"]) == (None, 0)
+
+
+def test_weights_a_benchmark_and_cash_give_what_the_plain_function_gives(research: Research) -> None:
+    research.declare(
+        INSTANCES
+        + '  halves: {kind: dataset, definition: "sources:halves", known_at: {lag: "close + 2h"}}\n'
+        + '  market: {kind: dataset, definition: "sources:market", inputs: {close: prices}}\n'
+        + '  cash: {kind: dataset, definition: "sources:cash"}\n'
+        + "  held:\n    kind: backtest\n"
+        + "    inputs: {weights: halves, prices: prices, benchmark: market, cash: cash}\n"
+        + "    config: {adjusted: true, calendar: weekdays, costs_bps: 20}\n"
+    )
+    run = research.ledger.run("held", recursive=True)
+    assert run.status == "completed", run.reason
+    data = research.ledger.data
+    plain = optaic.backtest(
+        weights=data("halves").select("date", "symbol", "weight"),
+        prices=data("prices").select("date", "symbol", "close"),
+        benchmark=data("market").select("date", "close"),
+        cash_rates=data("cash").select("date", "rate"),
+        adjusted=True,
+        costs_bps=20,
+        sessions_per_year=260,
+    )
+    assert run.frame("equity_curve").equals(plain.equity_curve)
+    assert run.frame("trades")["date"].unique().to_list() == [dt.date(2021, 4, 1), dt.date(2021, 10, 1)]
+    for name in ("sharpe_ratio", "beta", "information_ratio", "turnover"):
+        assert run.metrics[name] == plain.metrics[name]
+    assert run.metrics["risk_free"] == "series"
+
+
+def test_only_members_of_the_universe_are_bought(research: Research) -> None:
+    research.declare(
+        INSTANCES
+        + '  members: {kind: dataset, definition: "sources:members", inputs: {close: prices},'
+        + ' known_at: {lag: "close + 2h"}}\n'
+        + "  ten:\n    kind: backtest\n    inputs: {signal: momentum, prices: prices, universe: members}\n"
+        + "    config: {adjusted: true, calendar: weekdays, top: 0.3}\n"
+    )
+    run = research.ledger.run("ten", recursive=True)
+    assert run.status == "completed", run.reason
+    weights = run.frame("weights")
+    assert weights["symbol"].max() == "S09"
+    assert weights.group_by("date").len()["len"].unique().to_list() == [3]
 
 
 def test_a_signal_that_knows_tomorrow_earns_its_absurd_profit_only_on_the_same_bar(research: Research) -> None:

@@ -240,7 +240,7 @@ def test_a_backtest_with_assumed_delistings_has_one_at_minus_30_percent_beside_i
         ({"execution": "open"}, "there are no open prices"),
         ({"delisting_returns": {"Z": 0.1}}, "there are no prices of Z"),
         ({"delisting_returns": {"A": -2.0}}, "delisting_returns holds -2"),
-        ({"cash_rates": pl.DataFrame({"date": DAYS[1:], "rate": [0.01] * 3})}, "no cash rate up to 2024-01-02"),
+        ({"cash_rates": pl.DataFrame({"date": DAYS[1:], "rate": [0.01] * 3})}, "there is no rate up to 2024-01-02"),
         ({"cash_rates": WIDE}, "cash_rates has the columns date, A, B"),
         ({"cash_rates": float("nan")}, "no cash rate on 2024-01-02"),
         ({"costs_bps": -1.0}, "costs_bps"),

@@ -99,11 +99,11 @@ def test_a_signal_without_differences_has_no_coefficient() -> None:
 
 @pytest.mark.parametrize("horizon", [1, 2, 5, 21])
 def test_the_t_statistic_is_that_of_hansen_and_hodrick_in_statsmodels(horizon: int) -> None:
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import OLS
 
     chance = np.random.default_rng(horizon)
     coefficients = 0.02 + np.convolve(chance.normal(0, 0.1, 520), np.ones(horizon) / horizon, mode="valid")
-    fit = sm.OLS(coefficients, np.ones(len(coefficients))).fit(
+    fit = OLS(coefficients, np.ones(len(coefficients))).fit(
         cov_type="HAC", cov_kwds={"maxlags": horizon - 1, "kernel": "uniform", "use_correction": False}
     )
     found = signals.ic_t_statistic(coefficients, horizon=horizon)
@@ -345,6 +345,22 @@ def test_predictions_that_cannot_be_compared() -> None:
         signals.information_coefficients([1.0], [1.0])
     with pytest.raises(InvalidInputError, match="labels has shape"):
         signals.information_coefficients([[1.0]], [[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (2, 2)])
+def test_panels_too_small_for_any_figure_have_none(shape: tuple[int, int]) -> None:
+    panel = np.ones(shape)
+    label = labels.forward_returns(panel, horizon=1)
+    assert label.shape == shape
+    for transform in labels.Transform:
+        assert labels.transform_labels(label, transform, prices=panel, horizon=1).shape == shape
+    found = signals.information_coefficients(panel, label)
+    assert found.shape == shape[:1]
+    assert math.isnan(signals.ic(found))
+    assert math.isnan(signals.ic_t_statistic(found, horizon=3).value)
+    assert math.isnan(signals.signal_autocorrelation(panel))
+    assert math.isnan(quantiles.signal_turnover(panel))
+    assert np.isnan(quantiles.mean_by_quantile(quantiles.quantile_returns(panel, label))).all()
 
 
 def test_momentum_of_twenty_stocks_end_to_end() -> None:

@@ -153,21 +153,23 @@ def test_the_best_of_pure_noise_is_overfit_half_of_the_time() -> None:
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 
 
-def test_overfitting_in_the_slow_way_of_the_paper() -> None:
-    returns = np.random.default_rng(11).normal(0.0003, 0.01, (67, 5))
-    edges = [67 * block // 6 for block in range(7)]
+@pytest.mark.parametrize(("n_sessions", "n_blocks"), [(67, 6), (48, 8), (9, 4), (5, 2)])
+def test_overfitting_in_the_slow_way_of_the_paper(n_sessions: int, n_blocks: int) -> None:
+    chance = np.random.default_rng(11)
+    edges = [n_sessions * block // n_blocks for block in range(n_blocks + 1)]
     blocks = [np.arange(start, end) for start, end in pairwise(edges)]
-    overfit = []
-    for inside in combinations(range(6), 3):
-        halves = [
-            returns[np.concatenate([blocks[b] for b in range(6) if (b in inside) is wanted])]
-            for wanted in (True, False)
-        ]
-        ratios = [half.mean(axis=0) / half.std(axis=0, ddof=1) for half in halves]
-        rank = scipy.stats.rankdata(ratios[1])[np.argmax(ratios[0])] / 6
-        overfit.append(math.log(rank / (1 - rank)) <= 0)
-    assert len(overfit) == 20
-    assert probability_of_backtest_overfitting(returns, n_blocks=6) == np.mean(overfit)
+    for _ in range(10):
+        returns = chance.normal(0.003, 0.01, (n_sessions, 5))
+        overfit: list[bool] = []
+        for inside in combinations(range(n_blocks), n_blocks // 2):
+            halves = [
+                returns[np.concatenate([blocks[b] for b in range(n_blocks) if (b in inside) is wanted])]
+                for wanted in (True, False)
+            ]
+            ratios = [half.mean(axis=0) / half.std(axis=0, ddof=1) for half in halves]
+            rank = scipy.stats.rankdata(ratios[1])[np.argmax(ratios[0])] / 6
+            overfit.append(math.log(rank / (1 - rank)) <= 0)
+        assert probability_of_backtest_overfitting(returns, n_blocks=n_blocks) == pytest.approx(np.mean(overfit))
 
 
 def test_a_trial_that_is_truly_best_is_not_overfit() -> None:

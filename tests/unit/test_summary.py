@@ -140,6 +140,13 @@ def test_a_benchmark_that_does_not_move_has_no_beta_but_is_tracked() -> None:
     assert (same["beta"], same["tracking_error"], same["information_ratio"]) == (pytest.approx(1.0), 0.0, None)
 
 
+def test_moments_of_returns_that_hardly_deviate_are_moments_all_the_same() -> None:
+    returns = 1.0 + np.array([100, 13, 13]) * 2.0**-52
+    figures = of_returns(returns)
+    assert figures["kurtosis"] == pytest.approx(1.5)
+    assert figures["skewness"] == pytest.approx(math.sqrt(0.5))
+
+
 def test_without_calendar_days_there_is_no_cagr() -> None:
     figures = summarize([0.1, -0.1], sessions_per_year=252)
     assert (figures["cagr"], figures["calmar_ratio"]) == (None, None)

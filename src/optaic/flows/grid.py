@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,29 +147,3 @@ def value_column(source: Input, *preferred: str) -> str:
         f"{source.instance} has the columns {', '.join(columns)}: which one is read?",
         next_step=f"declare it in inputs, as {source.instance}[{columns[0] if columns else 'close'}]",
     )
-
-
-def moments(values: Floats) -> dict[str, float | None]:
-    """Describe numbers: mean, std (ddof=1), min, max, skewness and kurtosis (biased, raw: of a normal 3).
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        Without NaN.
-
-    Returns
-    -------
-    dict
-        None where it is not defined: nothing without values, no deviation with less than two, no shape without one.
-    """
-    found: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "skewness", "kurtosis"))
-    if values.size:
-        center = float(values.mean())
-        found |= {"mean": center, "min": float(values.min()), "max": float(values.max())}
-        if values.size > 1:
-            found["std"] = float(values.std(ddof=1))
-        variance = float(((values - center) ** 2).mean())
-        if values.max() > values.min():  # equal values have a variance of rounding errors
-            found["skewness"] = float(((values - center) ** 3).mean() / variance**1.5)
-            found["kurtosis"] = float(((values - center) ** 4).mean() / variance**2)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import polars as pl
@@ -13,7 +13,7 @@ from optaic.domain.metric.experiment import PREVIEW_HORIZONS, PREVIEW_QUANTILES
 from optaic.errors import NoOutputError
 from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
-from optaic.flows.grid import moments, take_signal, to_grid, value_column
+from optaic.flows.grid import take_signal, to_grid, value_column
 from optaic.flows.task import Output, Result, Task
 from optaic.storage.objects import ObjectStore
 
@@ -89,16 +89,24 @@ def describe(values: pl.Series) -> Metrics:
     -------
     dict
         `rows_computed`, `nan_pct` (share of missing values, as a fraction), `coverage` (share of names with a value,
-        as a fraction), and `mean, std, min, max, skewness, kurtosis` as `moments` gives them.
+        as a fraction), `mean`, `std` (ddof=1), `min`, `max`, and `skewness` and `kurtosis` (biased, raw: 3 of a
+        normal distribution). None where it is not defined.
     """
-    missing = values.null_count()
-    share = missing / len(values) if len(values) else None
-    return {
-        "rows_computed": len(values),
+    from optaic.quant.performance import kurtosis, skewness
+
+    share = values.null_count() / len(values) if len(values) else math.nan
+    there = values.drop_nulls().to_numpy()
+    found = {
         "nan_pct": share,
-        "coverage": None if share is None else 1.0 - share,
-        **moments(values.drop_nulls().to_numpy()),
+        "coverage": 1.0 - share,
+        "mean": float(there.mean()) if there.size else math.nan,
+        "std": float(there.std(ddof=1)) if there.size > 1 else math.nan,
+        "min": float(there.min()) if there.size else math.nan,
+        "max": float(there.max()) if there.size else math.nan,
+        "skewness": skewness(there),
+        "kurtosis": kurtosis(there),
     }
+    return {"rows_computed": len(values), **_known(found)}
 
 
 def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
@@ -148,4 +156,8 @@ def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
             found |= {f"quantile_return_{number}": float(mean) for number, mean in enumerate(means, start=1)}
     found["signal_autocorrelation"] = signal_autocorrelation(signal)
     found["signal_turnover"] = signal_turnover(signal, quantiles=PREVIEW_QUANTILES)
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return _known(found)
+
+
+def _known(figures: Mapping[str, float]) -> Metrics:
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -181,7 +181,7 @@ def insert_run(tx: Transaction, flow: Flow, values: Mapping[str, Any], *, worker
         **values,
     }
     filled = tx.conn.execute(_insert_run(status), written).mappings().one()
-    tx.conn.execute(_insert_extension(run_type), {"tenant_id": tx.tenant_id, "run_id": run_id})
+    tx.conn.execute(_INSERTS[run_type], {"tenant_id": tx.tenant_id, "run_id": run_id})
     facts = {
         "instance_id": str(flow.instance_id),
         "flow_id": str(flow.id),
@@ -209,9 +209,7 @@ def _insert_run(status: RunStatus) -> ReturningInsert[Any]:
     return insert(runs).values(submitted_at=db_now(), available_at=db_now(), **started).returning(*_NEW)
 
 
-@cache
-def _insert_extension(run_type: RunType) -> Insert:
-    return insert(EXTENSIONS[run_type])
+_INSERTS: dict[RunType, Insert] = {run_type: insert(table) for run_type, table in EXTENSIONS.items()}
 
 
 @cache

@@ -45,8 +45,8 @@ def forward_returns(
     lag
         Sessions from the decision at t to the entry: that of the backtest. 0 enters at the price that the signal saw.
     delisting_returns : array_like of shape (n_symbols,), optional
-        What a symbol returned after its last price, as a fraction; NaN is 0. It counts only for symbols whose prices
-        end before the panel does.
+        What a symbol returned after its last price, as a fraction; NaN for one that is not delisted, or at its last
+        price. It counts only for symbols whose prices end before the panel does.
 
     Returns
     -------

@@ -78,20 +78,22 @@ def probability_of_backtest_overfitting(returns: npt.ArrayLike, *, n_blocks: int
     sums = np.add.reduceat(centred, edges[:-1], axis=0)
     squares = np.add.reduceat(np.square(centred), edges[:-1], axis=0)
     lengths = np.diff(edges).astype(np.float64)
+    blocks = np.hstack([sums, squares])
+    whole = blocks.sum(axis=0)
     rounding = ROUNDING * np.maximum(1.0, np.abs(panel).max(axis=0))
 
-    def ratios(halves: FloatArray) -> FloatArray:
-        counts: FloatArray = (halves @ lengths)[:, None]
-        totals = halves @ sums
-        variances = np.maximum(halves @ squares - np.square(totals) / counts, 0.0) / (counts - 1.0)
-        spreads = np.sqrt(variances)
-        means = totals / counts + centres
-        return np.divide(means, spreads, out=np.zeros_like(means), where=spreads > rounding)
+    def ratios(totals: FloatArray, counts: FloatArray) -> FloatArray:
+        means = totals[:, :n_trials] / counts[:, None]
+        variances = np.maximum(totals[:, n_trials:] / counts[:, None] - np.square(means), 0.0)
+        spreads = np.sqrt(variances * (counts / (counts - 1.0))[:, None])
+        return np.divide(means + centres, spreads, out=np.zeros_like(means), where=spreads > rounding)
 
     halves = _halves(n_blocks)
     overfit = 0
     for start in range(0, len(halves), step := max(_CELLS // n_trials, 1)):
-        first, second = ratios(halves[start : start + step]), ratios(1.0 - halves[start : start + step])
+        # What is not in one half is in the other: a second product would cost as much as all the rest.
+        totals, counts = halves[start : start + step] @ blocks, halves[start : start + step] @ lengths
+        first, second = ratios(totals, counts), ratios(whole - totals, n_sessions - counts)
         overfit += _count_overfit(first, second) + _count_overfit(second, first)
     return overfit / (2 * len(halves))
 

@@ -87,8 +87,7 @@ def annualized_return(returns: npt.ArrayLike, *, sessions_per_year: float) -> fl
 
     Notes
     -----
-    `annual_return` of empyrical and `cagr` of quantstats compound, and count years by sessions or by 365 days; the
-    compounded figure here is `cagr`.
+    `annual_return` of empyrical is compounded; the compounded figure here is `cagr`.
 
     Examples
     --------
@@ -113,6 +112,10 @@ def cagr(returns: npt.ArrayLike, *, calendar_days: int) -> float:
     -------
     float
         A fraction per year, compounded; -1 after ruin; NaN without a session, and for no or negative days.
+
+    Notes
+    -----
+    `annual_return` of empyrical and `cagr` of quantstats count years by sessions instead.
 
     Examples
     --------

@@ -48,8 +48,8 @@ def assign_quantiles(
     there = as_mask(members, "members", shape=(panel.shape[0], panel.shape[1])) & ~np.isnan(panel)
     count = there.sum(axis=1, keepdims=True)
     ranks = rank_rows(np.where(there, panel, np.nan))
-    # 3 x (1/3) must stay in the first quantile.
-    scaled = np.ceil(quantiles * np.where(there, ranks, 0.0) / np.maximum(count, 1) - 1e-9)
+    # The product comes first: it is exact, and so is its quotient where it is whole.
+    scaled = np.ceil(quantiles * np.where(there, ranks, 0.0) / np.maximum(count, 1))
     return np.where(there & (count >= quantiles), scaled, 0.0).astype(np.int64)
 
 
