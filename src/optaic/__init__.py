@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DuplicateKeysError,
         EngineError,
         ExpressionError,
+        FeaturesChangedError,
         FlowError,
         IdempotencyMismatchError,
         IllegalTransitionError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         SchemaChangedError,
         SecretMissingError,
         StorageError,
+        UntrustedModelError,
         UpstreamNotReadyError,
     )
     from optaic.flows.context import RunContext
@@ -78,7 +80,9 @@ __all__ = [
     "SchemaChangedError",
     "DuplicateKeysError",
     "NothingKnownError",
+    "FeaturesChangedError",
     "InSampleInputError",
+    "UntrustedModelError",
     "SecretMissingError",
     "RetryableError",
     "RunCancelledError",

@@ -21,13 +21,14 @@ from optaic.lifecycle.retry import retry
 from optaic.lifecycle.submit import Submission, submit, submitted_before
 from optaic.questions import Questions
 from optaic.settings import Settings
+from optaic.staging import Staging
 
 if TYPE_CHECKING:
     from optaic.planning import PlanHandle
     from optaic.tracking import Tracked
 
 
-class Ledger(Questions, Declarations):
+class Ledger(Questions, Declarations, Staging):
     """The ledger of a project. Make it with `optaic.connect()`; close it, or use it in a `with` block."""
 
     def __init__(self, runtime: bootstrap.Runtime) -> None:

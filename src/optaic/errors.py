@@ -25,6 +25,8 @@
     │   │   └── DuplicateKeysError    ... because two of its rows have the same key
     │   ├── NothingKnownError         nothing of an input was known when it was decided on
     │   ├── InSampleInputError        predictions are for dates that their fit had seen
+    │   ├── FeaturesChangedError      the features are not those that the model was trained on
+    │   ├── UntrustedModelError       a stored model holds types that may not be loaded
     │   ├── SecretMissingError        the worker lacks an environment variable that a param names
     │   ├── RetryableError            raised by a flow: try this run again
     │   └── RunCancelledError         raised inside a flow whose run was asked to stop
@@ -263,6 +265,18 @@ class InSampleInputError(FlowError):
     """Predictions are for dates whose labels their own fit had seen."""
 
     code = "in_sample_input"
+
+
+class FeaturesChangedError(FlowError):
+    """A feature of a model is missing, renamed or of another type than the one it was trained on."""
+
+    code = "features_changed"
+
+
+class UntrustedModelError(FlowError):
+    """A stored model holds types that are not on the allow-list, so nothing of it was loaded."""
+
+    code = "untrusted_model"
 
 
 class SecretMissingError(FlowError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select
 
 from optaic.bootstrap import Runtime
-from optaic.domain.kind import FlowKind
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, InstanceKind, OutputKind
 from optaic.domain.known import calendar_of
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError
@@ -89,8 +89,10 @@ def _check_symbols(symbols: object) -> None:
 
 def _dataset(tx: Transaction, name: str) -> catalog.Flow:
     flow = catalog.find_flow(tx, check_text(name, "the name of the dataset"))
-    if flow.kind is not FlowKind.REFRESH:
-        raise InvalidInputError(f"{name} is no dataset; it is a {flow.instance_kind}")
+    if BY_FLOW_KIND[FlowKind(flow.kind)].output is not OutputKind.DATASET:
+        is_model = flow.instance_kind is InstanceKind.MODEL
+        step = f"read its predictions: {flow.instance}.infer" if is_model else "name a dataset"
+        raise InvalidInputError(f"{name} is no dataset; it is a {flow.instance_kind}", next_step=step)
     return flow
 
 

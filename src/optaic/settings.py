@@ -39,6 +39,9 @@ class Settings:
         How often an idle worker looks for work.
     gc_grace_seconds
         How old an unreferenced object must be before it is removed.
+    estimators
+        Packages and modules, beside `sklearn` and `lightgbm`, whose estimators may be trained and whose types may be
+        loaded; in the environment with commas between them.
     """
 
     project_root: Path
@@ -50,6 +53,7 @@ class Settings:
     shutdown_grace_seconds: float = 10.0
     poll_seconds: float = 0.05
     gc_grace_seconds: float = 86_400.0
+    estimators: tuple[str, ...] = ()
 
     @property
     def lease(self) -> dt.timedelta:
@@ -95,6 +99,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if name == "estimators":
+        return _modules(name, value)
     if not name.endswith("_seconds"):
         if not isinstance(value, str) or not value:
             raise InvalidInputError(f"setting {name} is {value!r}; it must be a text")
@@ -107,6 +113,17 @@ def _checked(name: str, value: Any) -> Any:
     if not smallest <= number < 1e9:
         raise InvalidInputError(f"setting {name} is {value!r}; it must be a number of seconds, at least {smallest}")
     return number
+
+
+def _modules(name: str, value: Any) -> tuple[str, ...]:
+    given: Any = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    parts = cast("list[Any]", given) if isinstance(given, list) else [None]
+    if all(isinstance(part, str) and all(word.isidentifier() for word in part.split(".")) for part in parts):
+        return tuple(str(part) for part in parts)
+    raise InvalidInputError(
+        f"setting {name} is {value!r}; it must be a list of packages or modules",
+        next_step=f"{name}: [my_package.models]",
+    )
 
 
 def _from_project_file(root: Path) -> Mapping[str, Any]:

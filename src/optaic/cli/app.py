@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("optaic.cli.export", "Write a run and its files into a folder."),
     "functions": ("optaic.cli.experiment", "What expressions can call."),
     "promote": ("optaic.cli.experiment", "Make a dataset of what an experiment computes."),
+    "model": ("optaic.cli.model", "The versions of a model, and which is in use."),
     "schedule": ("optaic.cli.schedule", "What runs by itself: list, pause, resume."),
     "worker": ("optaic.cli.worker", "Execute what others submit."),
     "gc": ("optaic.cli.upkeep", "Remove files that no run refers to."),

@@ -49,6 +49,8 @@ FLOWS: dict[FlowKind, str] = {
     FlowKind.REFRESH: "optaic.flows.refresh:refresh",
     FlowKind.PREVIEW: "optaic.flows.preview:preview",
     FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
+    FlowKind.TRAIN: "optaic.flows.train:train",
+    FlowKind.INFER: "optaic.flows.infer:infer",
 }
 """By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
 

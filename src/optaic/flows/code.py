@@ -134,7 +134,9 @@ def code_digest(location: CodeLocation) -> str:
     )
 
 
-def params_schema(location: CodeLocation, *, given: Collection[str] = (START,)) -> dict[str, Any]:
+def params_schema(
+    location: CodeLocation, *, given: Collection[str] = (START,), takes_context: bool = True
+) -> dict[str, Any]:
     """Read the parameter schema of a definition from its source; nothing is executed.
 
     Parameters
@@ -143,6 +145,8 @@ def params_schema(location: CodeLocation, *, given: Collection[str] = (START,)) 
         Where it is.
     given
         Parameters that the flow itself passes, and users do not set.
+    takes_context
+        Whether it is called with the run's context first. If not, it may be a class too, that of an estimator.
 
     Returns
     -------
@@ -156,11 +160,35 @@ def params_schema(location: CodeLocation, *, given: Collection[str] = (START,)) 
         If the function takes no context, or its module cannot be parsed.
     """
     found = _trail(location)[1] if location.module.is_source else None
+    if not takes_context:
+        return _constructor_schema(found)
     return (
         with_used_params(schema_of(found, given=given), found)
         if isinstance(found, ast.FunctionDef)
         else dict(OPEN_SCHEMA)
     )
+
+
+def _constructor_schema(found: ast.stmt | None) -> dict[str, Any]:
+    """Read what makes an object: a class by its own `__init__`, or a function."""
+    if isinstance(found, ast.ClassDef):
+        own = (one for one in found.body if isinstance(one, ast.FunctionDef) and one.name == "__init__")
+        made = next(own, None)
+        return dict(OPEN_SCHEMA) if made is None else schema_of(made, given=())
+    if not isinstance(found, ast.FunctionDef):
+        return dict(OPEN_SCHEMA)
+    arguments = found.args
+    first = [ast.arg(arg="self"), *arguments.args]  # where a method or a flow has what it is called on
+    described = ast.arguments(
+        posonlyargs=arguments.posonlyargs,
+        args=first,
+        vararg=arguments.vararg,
+        kwonlyargs=arguments.kwonlyargs,
+        kw_defaults=arguments.kw_defaults,
+        kwarg=arguments.kwarg,
+        defaults=arguments.defaults,
+    )
+    return schema_of(ast.FunctionDef(name=found.name, args=described, body=[], decorator_list=[]), given=())
 
 
 def load_definition(code_ref: str, root: Path) -> Callable[..., Any]:

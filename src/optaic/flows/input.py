@@ -185,6 +185,16 @@ class Input:
         return tuple(one.name for one in version.columns if one.name not in version.key_columns)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that identify a row; the first is the event date."""
+        return self._dataset().key_columns
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The dtype of every column of the pinned version, as text, `known_at` left out."""
+        return {one.name: one.dtype for one in self._dataset().columns}
+
+    @property
     def date_range(self) -> tuple[dt.date | None, dt.date | None]:
         """The first and the last event date of the pinned version; None if it has none. Asking reads nothing."""
         return self._pinned.version.first_data_date, self._pinned.version.last_data_date

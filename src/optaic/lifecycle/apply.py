@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from optaic.domain.fingerprint import canonical_json, digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import InstanceKind, target_name
+from optaic.domain.kind import FlowKind, InstanceKind, target_name
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
+from optaic.flows.estimator import check_estimator
 from optaic.flows.source import SourceSnapshot, source_snapshot
 from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
@@ -24,6 +26,8 @@ from optaic.lifecycle import trigger
 from optaic.lifecycle.expect import good_until
 from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
+from optaic.project.rows import check_rows
+from optaic.settings import read_settings
 
 if TYPE_CHECKING:
     from optaic.storage.objects import ObjectStore
@@ -137,7 +141,11 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         raise project.error(spec, f"{spec.name} has no definition", next_step="give it one: package.module:function")
     try:
         location = locate(spec.definition, project.root)
-        schema = params_schema(location, given=(START,) if spec.kind is InstanceKind.DATASET else ())
+        is_model = spec.kind is InstanceKind.MODEL
+        given = (START,) if spec.kind is InstanceKind.DATASET else ()
+        schema = params_schema(location, given=given, takes_context=not is_model)
+        if is_model:
+            check_estimator(location, read_settings(project.root, os.environ).estimators)
     except (InvalidInputError, NotFoundError) as error:
         raise project.error(spec, error.message, next_step=error.next_step, place=("definition",)) from error
     try:
@@ -343,6 +351,7 @@ def _upstream(project: Project, spec: InstanceSpec, item: InputSpec, live: Mappi
         raise project.error(
             spec, f"{spec.name} reads {target!r}, and there is no such instance{hint}", place=("inputs", item.role)
         )
+    check_rows(project, spec, item, FlowKind(found.kind))
     return found
 
 

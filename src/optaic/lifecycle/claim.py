@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, literal_column, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
-from optaic.domain.kind import BY_FLOW_KIND, FlowKind, OutputKind
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, OutputKind, RunType
 from optaic.domain.principal import SYSTEM_ID
 from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
@@ -282,7 +282,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
         tx.conn.execute(
             update(extension)
             .where(extension.c.tenant_id == tx.tenant_id, extension.c.run_id == run.id)
-            .values(base_version_id=flow.current_version_id)
+            .values(base_version_id=flow.current_version_id, **_model_version(run, pinned))
         )
     return Task(
         run_id=run.id,
@@ -308,6 +308,14 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             if pin.version_id in loaded
         ),
     )
+
+
+def _model_version(run: Run, pinned: Sequence[Any]) -> dict[str, uuid.UUID]:
+    """Name the version that an inference predicts with."""
+    if run.type is not RunType.INFERENCE:
+        return {}
+    used = [pin.version_id for pin in pinned if pin.role == "model"]
+    return {"model_version_id": used[0]} if used else {}
 
 
 def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:

@@ -16,6 +16,7 @@ from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
+from optaic.project import model
 from optaic.project.document import Document, Entry, place
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.procedure import read_procedure
@@ -28,6 +29,7 @@ _FIELDS = {
     InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness"),
     InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
     InstanceKind.BACKTEST: (*_COMMON, "config"),
+    InstanceKind.MODEL: (*_COMMON, *model.FIELDS),
 }
 _LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -109,6 +111,10 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     }
     procedure = read_procedure(document, kind, fields, entry, what, inputs=inputs, params=config["params"])
     config |= procedure
+    flow_inputs = {main_flow_kind(kind): inputs}
+    if kind is InstanceKind.MODEL:
+        config |= model.read_model(document, fields, entry, what, inputs=inputs)
+        flow_inputs = model.model_flows(name, inputs, config)
     if kind is InstanceKind.DATASET:
         config["key"] = list(read_key(document, fields.get("key")))
         if "expression" not in procedure:
@@ -137,7 +143,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         definition=config["definition"],
         params=config["params"],
         inputs=inputs,
-        flow_inputs={main_flow_kind(kind): inputs},
+        flow_inputs=flow_inputs,
         policies=policies,
         freshness=freshness,
         schedule=schedule,

@@ -6,7 +6,9 @@ from optaic.domain.kind import RunType
 from optaic.domain.metric.backtest import BACKTEST
 from optaic.domain.metric.definition import Better, Metric, Unit
 from optaic.domain.metric.experiment import EXPERIMENT
+from optaic.domain.metric.inference import INFERENCE
 from optaic.domain.metric.pipeline import PIPELINE
+from optaic.domain.metric.training import TRAINING
 
 __all__ = ["STANDARD_METRICS", "Better", "Metric", "Unit"]
 
@@ -14,5 +16,7 @@ STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
     RunType.PIPELINE: PIPELINE,
     RunType.EXPERIMENT: EXPERIMENT,
     RunType.BACKTEST: BACKTEST,
+    RunType.TRAINING: TRAINING,
+    RunType.INFERENCE: INFERENCE,
 }
 """By run type; the types that this version does not execute yet have none."""

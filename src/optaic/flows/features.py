@@ -1,0 +1,234 @@
+"""The features of a model, joined by knowledge: each row as it was known when its date was decided on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from optaic.domain.version import KNOWN_AT
+from optaic.errors import FeaturesChangedError, InvalidInputError, NothingKnownError
+from optaic.flows.calendar import opens
+from optaic.flows.context import RunContext
+from optaic.flows.grid import DATE, SYMBOL, value_column
+from optaic.flows.input import Input
+from optaic.storage.dtype import parse_dtype
+
+MODEL, PRICES, UNIVERSE, CASH = "model", "prices", "universe", "cash"
+"""Roles with a meaning of their own; every other input of a model is features."""
+
+Schema = tuple[tuple[str, str], ...]
+"""Names and dtypes of features, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """Rows to train on, or to predict.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        `date` (Date), `symbol` (String), one column for each feature (Float64, null where it is missing) and
+        `known_at` (the latest of the row's features), sorted by date and symbol.
+    schema
+        The features as the datasets have them.
+    members
+        How many names could have had a row, over all dates: those with a row of any feature, or the universe's.
+    """
+
+    frame: pl.DataFrame
+    schema: Schema
+    members: int
+
+    @property
+    def names(self) -> list[str]:
+        """The features, in order."""
+        return [name for name, _ in self.schema]
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """Give the features as an array of shape (n_rows, n_features), float64, NaN where one is missing."""
+        return self.frame.select(self.names).cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float64)
+
+
+def feature_roles(context: RunContext) -> list[str]:
+    """Give the roles of a model's inputs that are features, sorted.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none.
+    """
+    roles = [role for role in context.inputs if role not in (MODEL, PRICES, UNIVERSE, CASH)]
+    if not roles:
+        raise InvalidInputError(f"{context.instance} has no features", next_step="declare an input of another role")
+    return roles
+
+
+def decision_times(dates: pl.Series, calendar: str) -> pl.DataFrame:
+    """Say until when something must have been known to be decided on at each date: until the next session opens.
+
+    Parameters
+    ----------
+    dates
+        Dates, ascending, each once.
+    calendar
+        Whose sessions.
+
+    Returns
+    -------
+    DataFrame
+        `date` (Date) and `decided_at` (Datetime, UTC).
+    """
+    following = [date + dt.timedelta(days=1) for date in dates.to_list()]
+    decided_at = pl.Series("decided_at", opens(following, calendar), dtype=pl.Datetime("us", "UTC"))
+    return pl.DataFrame({DATE: dates.alias(DATE), "decided_at": decided_at})
+
+
+def schema_of_features(context: RunContext) -> Schema:
+    """Name the features that the inputs give, with their dtypes: by role, or `role_column` where it has several.
+
+    Raises
+    ------
+    InvalidInputError
+        If a feature is neither a number nor a truth value, or two would have one name.
+    FeaturesChangedError
+        If a declared column is not there any more.
+    """
+    found: list[tuple[str, str]] = []
+    for role in feature_roles(context):
+        source = context.input(role)
+        types = source.types
+        for column in source.columns:
+            if column not in types:
+                raise FeaturesChangedError(
+                    f"{source.instance} has no column {column!r} any more; it has: {', '.join(source.all_columns)}",
+                    next_step="give the column back its name, or change the inputs of the model and train it again",
+                )
+            dtype = types[column]
+            if not (parse_dtype(dtype).is_numeric() or dtype == "Boolean"):
+                raise InvalidInputError(
+                    f"feature {source.instance}[{column}] is {dtype}, which is no number",
+                    next_step=f"name the columns that are, as {role}: {source.instance}[a, b]",
+                )
+            found.append((_name(role, column, source), dtype))
+    names = [name for name, _ in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInputError(f"two features are called {twice[0]}", next_step="give the inputs other roles")
+    return tuple(found)
+
+
+def _name(role: str, column: str, source: Input) -> str:
+    return role if len(source.columns) == 1 else f"{role}_{column}"
+
+
+def check_schema(now: Schema, trained: Sequence[Sequence[str]], *, model: str) -> None:
+    """Compare the features that are there with those that a model was trained on.
+
+    Raises
+    ------
+    FeaturesChangedError
+        If one is missing, is new (renamed), or has another type; the message names them.
+    """
+    before = {str(name): str(dtype) for name, dtype in trained}
+    after = dict(now)
+    problems = [f"{name} is missing" for name in before if name not in after]
+    problems += [f"{name} is new" for name in after if name not in before]
+    problems += [
+        f"{name} was {before[name]} and is {dtype}" for name, dtype in after.items() if before.get(name, dtype) != dtype
+    ]
+    if not problems and list(before) != list(after):
+        problems = [f"their order was {', '.join(before)} and is {', '.join(after)}"]
+    if problems:
+        raise FeaturesChangedError(
+            f"the features are not those that {model} was trained on: {'; '.join(problems)}",
+            next_step="give the columns back their names and types, or train it again: "
+            f"optaic run {model.partition(' ')[0]}",
+        )
+
+
+def event_dates(context: RunContext, *, start: dt.date | None = None, end: dt.date | None = None) -> pl.Series:
+    """Give the dates on which any feature has a row, ascending."""
+    parts = [
+        context.input(role).lazy(start=start, end=end).select(pl.col(DATE).cast(pl.Date)).unique()
+        for role in feature_roles(context)
+    ]
+    return pl.concat(parts).unique().sort(DATE).collect()[DATE]
+
+
+def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps_gaps: bool) -> Features:
+    """Read the features of some dates, each row as it was known before the next session opened.
+
+    Parameters
+    ----------
+    context
+        Of the run.
+    dates
+        Event dates, ascending, each once.
+    calendar
+        Whose opens end a decision.
+    keeps_gaps
+        Whether a row may miss some of its features; one that has none at all is left out in any case.
+
+    Returns
+    -------
+    Features
+        Of the members of `universe`, where that input is declared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the inputs are not datasets of dates and symbols with numbers.
+    NothingKnownError
+        If no row was known in time.
+    """
+    schema = schema_of_features(context)
+    decisions = decision_times(dates, calendar)
+    joined: pl.DataFrame | None = None
+    known: list[str] = []
+    for role in feature_roles(context):
+        source = context.input(role)
+        if source.keys != (DATE, SYMBOL):
+            raise InvalidInputError(
+                f"{source.instance} has the key {', '.join(source.keys)}; features are by date and symbol"
+            )
+        part = source.known_by(decisions).collect()
+        known.append(f"{KNOWN_AT}\0{role}")
+        part = part.select(
+            DATE,
+            pl.col(SYMBOL).cast(pl.String),
+            *(pl.col(column).cast(pl.Float64).alias(_name(role, column, source)) for column in source.columns),
+            pl.col(KNOWN_AT).alias(known[-1]),
+        )
+        joined = part if joined is None else joined.join(part, on=[DATE, SYMBOL], how="full", coalesce=True)
+    assert joined is not None  # noqa: S101 - there is at least one role
+    names = [name for name, _ in schema]
+    # NaN, inf and null are one: there is no value.
+    joined = joined.with_columns(
+        *(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in names),
+        pl.max_horizontal(known).alias(KNOWN_AT),
+    )
+    if UNIVERSE in context.inputs:
+        joined = joined.join(_members(context.input(UNIVERSE), decisions), on=[DATE, SYMBOL], how="semi")
+    members = joined.height
+    if joined.is_empty() and len(dates):
+        raise NothingKnownError(
+            f"no row of the features of {context.instance} was known when its date was decided on",
+            next_step='declare when rows are known, known_at: {lag: "close + 2h"}, in the datasets that it reads',
+        )
+    wanted = pl.any_horizontal if keeps_gaps else pl.all_horizontal
+    rows = joined.filter(wanted(pl.col(name).is_not_null() for name in names))
+    return Features(
+        frame=rows.select(DATE, SYMBOL, *names, KNOWN_AT).sort(DATE, SYMBOL), schema=schema, members=members
+    )
+
+
+def _members(source: Input, decisions: pl.DataFrame) -> pl.DataFrame:
+    column = value_column(source, "value", "member")
+    frame: Any = source.known_by(decisions, columns=[column]).collect()
+    return frame.filter(pl.col(column).cast(pl.Float64) == 1.0).select(DATE, pl.col(SYMBOL).cast(pl.String))
