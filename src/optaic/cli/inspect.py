@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optaic.cli import render
+from optaic.cli.alert import print_alerts
 from optaic.cli.chart import print_curves
 from optaic.cli.figure import print_metrics
 from optaic.cli.options import json_option
@@ -165,16 +166,19 @@ def print_runs(found: list[RunHandle], *, extra: str | None = None) -> None:
 def show_command(run_reference: str, *, as_json: bool) -> None:
     """Everything about one run: what it read, what it made, its attempts, and what to do next."""
     from optaic.client import connect
-    from optaic.ledger import attempts
+    from optaic.ledger import alerts, attempts
 
     with connect() as ledger:
         run = ledger.get(run_reference)
         with ledger.runtime.database.read() as tx:
             tried = attempts.history(tx, run.id)
+            raised = alerts.of_run(tx, run.id)
     if as_json:
-        render.print_json({**run.to_json(), "attempts": [_attempt_json(row) for row in tried]})
+        document = {**run.to_json(), "attempts": [_attempt_json(row) for row in tried]}
+        render.print_json(document | ({"alerts": raised} if run.type == "MonitoringRun" else {}))
         return
     _print_run(run)
+    print_alerts(raised)
     _print_parts(run)
     _print_attempts(tried, run)
     render.say()

@@ -49,6 +49,7 @@ FLOWS: dict[FlowKind, str] = {
     FlowKind.REFRESH: "optaic.flows.refresh:refresh",
     FlowKind.PREVIEW: "optaic.flows.preview:preview",
     FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
+    FlowKind.MONITOR: "optaic.flows.monitor:monitor",
 }
 """By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
 
@@ -249,6 +250,8 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
     from optaic.flows.code import code_digest, load_definition, locate
 
     task = spec.task
+    if task.flow_kind is FlowKind.MONITOR:  # it looks at what was published, and executes nothing of the project
+        return _flow_of(task.flow_kind)
     root = Path(spec.project_root) if spec.project_root is not None else Path.cwd()
     os.chdir(root)
     if task.code_ref is None:

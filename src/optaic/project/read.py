@@ -10,13 +10,14 @@ from typing import Any, cast
 import yaml
 
 from optaic.domain.fingerprint import digest_of
-from optaic.domain.kind import RUN_KINDS, InstanceKind, main_flow_kind
+from optaic.domain.kind import RUN_KINDS, FlowKind, InstanceKind, main_flow_kind
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project.document import Document, Entry, place
+from optaic.project.monitor import monitor_inputs, read_monitor
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.procedure import read_procedure
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
@@ -25,9 +26,9 @@ from optaic.project.spec import InputSpec, InstanceSpec, Place, Project
 _TOP = ("project", "instances", "settings")
 _COMMON = ("kind", "definition", "params", "inputs", "timeout", "retry", "seed", "description", "schedule")
 _FIELDS = {
-    InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness"),
+    InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness", "monitor"),
     InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
-    InstanceKind.BACKTEST: (*_COMMON, "config"),
+    InstanceKind.BACKTEST: (*_COMMON, "config", "monitor"),
 }
 _LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -128,6 +129,11 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     description = document.text(fields.get("description"), "description")
     if description is not None:
         config["description"] = description
+    checks = read_monitor(document, kind, fields.get("monitor"))
+    flow_inputs = {main_flow_kind(kind): inputs}
+    if checks:
+        config["monitor"] = checks
+        flow_inputs[FlowKind.MONITOR] = monitor_inputs(kind, name, inputs)
     if len(document.problems) > before:
         return None
     line, column = place(entry.key)
@@ -137,7 +143,7 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         definition=config["definition"],
         params=config["params"],
         inputs=inputs,
-        flow_inputs={main_flow_kind(kind): inputs},
+        flow_inputs=flow_inputs,
         policies=policies,
         freshness=freshness,
         schedule=schedule,
@@ -273,7 +279,10 @@ def _check_graph(document: Document, instances: list[InstanceSpec]) -> None:
         for item in spec.inputs:
             upstream = by_name.get(item.instance)
             kinds = [row.flow_kind for row in RUN_KINDS if upstream is not None and upstream.kind in row.instance_kinds]
-            if upstream is not None and item.flow_kind is not None and item.flow_kind not in kinds:
+            if item.flow_kind is FlowKind.MONITOR:
+                problem = f"{spec.name} reads {item.instance}.monitor, which publishes nothing that could be read"
+                _report_at(document, spec, item, problem, f"read {item.instance}")
+            elif upstream is not None and item.flow_kind is not None and item.flow_kind not in kinds:
                 shown = ", ".join(f"{upstream.name}.{kind}" for kind in kinds)
                 problem = f"{upstream.name} is a {upstream.kind}: it has no flow {item.flow_kind.value!r}"
                 _report_at(document, spec, item, problem, f"it has: {shown}")
