@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -189,3 +190,37 @@ def test_a_monitor_comes_and_goes_with_its_declaration_and_makes_nothing_else_st
     assert research.freshness() == {"prices": "ready", "prices.monitor": "ready"}
     assert research.ledger.run("prices.monitor").metrics["verdict"] == "ok"
     assert len(research.ledger.runs(type="MonitoringRun")) == 2
+
+
+BACKTEST = """
+  prices: {kind: dataset, definition: "sources:prices", known_at: {lag: "close + 2h"}}
+  momentum:
+    kind: dataset
+    expression: "CS_ZSCORE(close / TS_REF(close, 20) - 1)"
+    inputs: {close: "prices[close]"}
+  backtest:
+    kind: backtest
+    inputs: {signal: momentum, prices: prices}
+    config: {start: 2021-02-01, end: 2022-06-30, rebalance: monthly, top: 0.2, adjusted: true, calendar: weekdays}
+    monitor: {check: performance, window: 126, thresholds: {volatility: 0.001, max_drawdown: {critical: -0.99}}}
+"""
+
+
+def test_a_backtest_is_watched_by_the_thresholds_that_are_declared(research: Research) -> None:
+    (research.root / "optaic.yaml").write_text("project: research\n")
+    research.declare(BACKTEST)
+    backtest = research.ledger.run("backtest", recursive=True)
+    assert research.freshness()["backtest.monitor"] == "not_initialized"
+    run = research.ledger.run("backtest.monitor")
+    returns = backtest.frame("returns")["return"].to_numpy()[-126:]
+    [alert] = found(research, run)
+    assert (alert["metric"], alert["severity"], alert["threshold"]) == ("volatility", "warning", 0.001)
+    assert alert["value"] == pytest.approx(np.sqrt(260) * returns.std(ddof=1), rel=1e-12)
+    assert alert["message"].endswith("warning at or above 0.1 % (declared threshold)")
+    assert run.metrics["total_return"] == pytest.approx(np.prod(1 + returns) - 1, abs=1e-12)
+    assert (run.metrics["window_sessions"], run.metrics["verdict"]) == (126, "warning")
+    assert research.freshness()["backtest.monitor"] == "ready"
+    research.declare(BACKTEST[: BACKTEST.index(", thresholds")] + "}\n")
+    run = research.ledger.run("backtest.monitor")
+    assert run.metrics["verdict"] == "no_verdict"
+    assert "no threshold is declared" in found(research, run)[0]["message"]
