@@ -42,9 +42,10 @@ def measure(name, work):
 OPTAIC = (
     COMMON
     + """
-from optaic.quant.drift import measure_drift, psi_sturges
+from optaic.quant.drift import measure_drift, psi, psi_sturges
 
 measure("sturges", lambda: [psi_sturges(reference[:, one], sample[:, one]) for one in range(columns)])
+measure("deciles", lambda: [psi(reference[:, one], sample[:, one]) for one in range(columns)])
 measure("deciles and KS", lambda: measure_drift(reference, sample).psi)
 """
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from sqlalchemy import select
 
 from optaic.errors import NotFoundError, UpstreamNotReadyError
 from optaic.handle import RunHandle
-from optaic.ledger import alerts as alerts_of
 from optaic.ledger.tables import activities, alerts, monitoring_runs
 from tests.research import Research, open_research
 
@@ -64,10 +63,9 @@ def research(tmp_path: Path, database_url: str) -> Iterator[Research]:
         yield opened
 
 
-def found(research: Research, run: RunHandle) -> list[dict[str, Any]]:
+def found(run: RunHandle) -> Sequence[Mapping[str, Any]]:
     assert run.status == "completed", run.reason
-    with research.ledger.runtime.database.read() as tx:
-        return alerts_of.of_run(tx, run.id)
+    return run.alerts
 
 
 def check(research: Research, how: str = "") -> RunHandle:
@@ -79,7 +77,7 @@ def check(research: Research, how: str = "") -> RunHandle:
 def test_sound_prices_are_ok_and_the_figures_say_what_was_looked_at(research: Research) -> None:
     run = check(research)
     assert (run.type, run.status, run.version) == ("MonitoringRun", "completed", None), run.reason
-    assert found(research, run) == []
+    assert found(run) == []
     assert run.metrics["verdict"] == "ok"
     assert run.metrics["rows_checked"] == 63 * 30
     assert run.metrics["missing_pct"] == 0.0
@@ -104,7 +102,7 @@ def test_spoiled_prices_raise_the_alert_that_names_what_is_wrong(
     research: Research, how: str, metric: str, value: float | None, severity: str
 ) -> None:
     run = check(research, how)
-    raised = found(research, run)
+    raised = found(run)
     assert [(alert["metric"], alert["severity"]) for alert in raised] == [(metric, severity)]
     assert value is None or raised[0]["value"] == pytest.approx(value, rel=1e-12)
     assert raised[0]["threshold"] <= raised[0]["value"]
@@ -128,11 +126,20 @@ def test_alerts_are_rows_and_activities_of_the_run_that_found_them(research: Res
     assert (str(noted.window_end), str(noted.reference_start)) == ("2022-12-02", "2021-01-04")
 
 
+def test_a_monitor_is_run_after_what_it_needs_and_not_again_where_nothing_is_new(research: Research) -> None:
+    run = research.ledger.run("prices.monitor", recursive=True)
+    assert run.metrics["verdict"] == "ok"
+    assert research.freshness() == {"prices": "ready", "prices.monitor": "ready"}
+    (research.root / "days").write_text("499")
+    research.ledger.run("prices", mode="full")
+    assert research.freshness() == {"prices": "ready", "prices.monitor": "stale"}
+
+
 def test_a_trial_finds_the_same_and_alarms_nobody(research: Research) -> None:
     check(research, "missing")
     run = research.ledger.run("prices.monitor", as_of="2030-01-01T00:00:00Z")
     assert run.standing == "trial"
-    assert [alert["metric"] for alert in found(research, run)] == ["missing_pct[close]"]
+    assert [alert["metric"] for alert in found(run)] == ["missing_pct[close]"]
     with research.ledger.runtime.database.read() as tx:
         assert tx.conn.execute(select(alerts).where(alerts.c.run_id == run.id)).all() == []
 
@@ -141,7 +148,7 @@ def test_what_cannot_be_judged_is_no_verdict_and_says_why(research: Research) ->
     (research.root / "days").write_text("40")
     run = check(research)
     assert run.metrics["verdict"] == "no_verdict"
-    [alert] = found(research, run)
+    [alert] = found(run)
     assert (alert["severity"], alert["metric"]) == ("info", "outlier_pct")
     assert "nothing lies before the 40 dates of the window" in alert["message"]
 
@@ -158,7 +165,7 @@ def test_declared_thresholds_take_the_place_of_the_classic_ones(research: Resear
 def test_columns_that_are_declared_and_not_there_are_a_change_of_the_schema(research: Research) -> None:
     research.declare(PRICES.replace("window: 63", "columns: [close, volume]"))
     run = check(research)
-    [alert] = found(research, run)
+    [alert] = found(run)
     assert (alert["metric"], alert["value"]) == ("schema_changes", 1.0)
     assert alert["message"].startswith("the table lacks volume: warning")
 
@@ -172,7 +179,7 @@ def test_a_monitor_looks_also_at_data_that_are_stale_and_needs_a_version(researc
     )  # of 2022, and so overdue ever since
     assert research.freshness()["prices"].startswith("stale")
     run = research.ledger.run("prices.monitor")
-    assert [alert["metric"] for alert in found(research, run)] == ["overdue_hours"]
+    assert [alert["metric"] for alert in found(run)] == ["overdue_hours"]
     assert run.metrics["overdue_hours"] > 1000
     assert run.metrics["verdict"] == "critical"
 
@@ -213,7 +220,7 @@ def test_a_backtest_is_watched_by_the_thresholds_that_are_declared(research: Res
     assert research.freshness()["backtest.monitor"] == "not_initialized"
     run = research.ledger.run("backtest.monitor")
     returns = backtest.frame("returns")["return"].to_numpy()[-126:]
-    [alert] = found(research, run)
+    [alert] = found(run)
     assert (alert["metric"], alert["severity"], alert["threshold"]) == ("volatility", "warning", 0.001)
     assert alert["value"] == pytest.approx(np.sqrt(260) * returns.std(ddof=1), rel=1e-12)
     assert alert["message"].endswith("warning at or above 0.1 % (declared threshold)")
@@ -223,4 +230,4 @@ def test_a_backtest_is_watched_by_the_thresholds_that_are_declared(research: Res
     research.declare(BACKTEST[: BACKTEST.index(", thresholds")] + "}\n")
     run = research.ledger.run("backtest.monitor")
     assert run.metrics["verdict"] == "no_verdict"
-    assert "no threshold is declared" in found(research, run)[0]["message"]
+    assert "no threshold is declared" in found(run)[0]["message"]

@@ -10,7 +10,7 @@ from optaic.cli.render import Heading
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Print alerts, the worst first, if there are any; their sentences say value and threshold."""
+    """Print what a monitor found, the worst first, if it found anything; the sentences say value and threshold."""
     if not alerts:
         return
     render.say()

@@ -166,19 +166,19 @@ def print_runs(found: list[RunHandle], *, extra: str | None = None) -> None:
 def show_command(run_reference: str, *, as_json: bool) -> None:
     """Everything about one run: what it read, what it made, its attempts, and what to do next."""
     from optaic.client import connect
-    from optaic.ledger import alerts, attempts
+    from optaic.ledger import attempts
 
     with connect() as ledger:
         run = ledger.get(run_reference)
         with ledger.runtime.database.read() as tx:
             tried = attempts.history(tx, run.id)
-            raised = alerts.of_run(tx, run.id)
+        alerts = run.alerts if run.type == "MonitoringRun" else None
     if as_json:
-        document = {**run.to_json(), "attempts": [_attempt_json(row) for row in tried]}
-        render.print_json(document | ({"alerts": raised} if run.type == "MonitoringRun" else {}))
+        raised = {} if alerts is None else {"alerts": alerts}
+        render.print_json({**run.to_json(), "attempts": [_attempt_json(row) for row in tried], **raised})
         return
     _print_run(run)
-    print_alerts(raised)
+    print_alerts(alerts or ())
     _print_parts(run)
     _print_attempts(tried, run)
     render.say()

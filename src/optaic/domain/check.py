@@ -66,7 +66,7 @@ CLASSIC: Mapping[tuple[InstanceKind, Check], Mapping[str, Threshold]] = MappingP
     {
         (InstanceKind.DATASET, Check.DATA_QUALITY): {
             "missing_pct": _above(0.05, 0.2),
-            "outlier_pct": _above(0.01, 0.05),
+            "outlier_pct": _above(0.05, 0.2),
             "outlier_mads": _above(50.0),
             "duplicate_pct": _above(0.05, 0.5),
             "gap_count": _above(1.0, 5.0),

@@ -236,7 +236,7 @@ def _age(
     age = (now - newest).total_seconds() / 3600 if isinstance(newest, dt.datetime) else None
     overdue: float | None = None
     spec = task.config.get("freshness")
-    if spec is not None and isinstance(newest, dt.datetime):
+    if spec is not None and isinstance(newest, dt.datetime) and read(spec).frequency is not Frequency.INTERVAL:
         try:
             due = reach(spec, last, newest).ready_until
         except InvalidInputError:  # a calendar that does not know so far ahead expects nothing
