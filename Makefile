@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEER := .venv-mlflow
 PEERS := .venv-peers
+EVIDENTLY := .venv-evidently
 
 # The first of these that is Python 3.11 or newer makes the environment; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
@@ -59,6 +60,7 @@ format: $(READY) ## let ruff put the code in order
 # Environments of peers are needed by one script each: other benchmarks do not wait for them.
 bench: $(READY) $(if $(BENCH),$(if $(findstring tracked,$(BENCH)),$(PEER)/.ready),$(PEER)/.ready)
 bench: $(if $(BENCH),$(if $(findstring simulate,$(BENCH)),$(PEERS)/.ready),$(PEERS)/.ready)
+bench: $(if $(BENCH),$(if $(findstring drift,$(BENCH)),$(EVIDENTLY)/.ready),$(EVIDENTLY)/.ready)
 bench: ## benchmarks, side by side with others; one script: make bench BENCH=benchmarks/claim.py
 	@for script in $(or $(BENCH),benchmarks/[a-z]*.py); do echo "== $$script"; $(BIN)/python "$$script"; done
 
@@ -74,6 +76,12 @@ $(PEERS)/.ready: benchmarks/peers.lock
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/peers.lock
 	@touch $@
 
+$(EVIDENTLY)/.ready: benchmarks/evidently.lock
+	@echo "installing the peer of benchmarks/drift.py into $(EVIDENTLY) (once; some minutes on a slow line)"
+	@"$(PYTHON)" -m venv --clear $(EVIDENTLY)
+	@$(EVIDENTLY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/evidently.lock
+	@touch $@
+
 lock: ## resolve the versions anew: hashes, and no address of any index   (UPGRADE=--upgrade takes the newest)
 	@[ -x .venv-lock/bin/uv ] || { "$(PYTHON)" -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv; }
 	@.venv-lock/bin/uv pip compile pyproject.toml --all-extras --group dev --constraints constraints.in \
@@ -85,8 +93,11 @@ lock: ## resolve the versions anew: hashes, and no address of any index   (UPGRA
 	@.venv-lock/bin/uv pip compile benchmarks/peers.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --quiet $(UPGRADE) --output-file benchmarks/peers.lock
+	@.venv-lock/bin/uv pip compile benchmarks/evidently.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --quiet $(UPGRADE) --output-file benchmarks/evidently.lock
 	@echo "requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove the environment and everything that tools left behind
-	@rm -rf $(VENV) $(PEER) $(PEERS) .venv-lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(PEER) $(PEERS) $(EVIDENTLY) .venv-lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -path './.*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

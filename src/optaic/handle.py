@@ -12,7 +12,7 @@ from optaic.bootstrap import Runtime
 from optaic.domain.comparison import MEDIA_TYPE, compare_ends
 from optaic.domain.run import Run
 from optaic.errors import NotFoundError
-from optaic.ledger import attempts, runs
+from optaic.ledger import alerts, attempts, runs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,6 +97,12 @@ class RunHandle:
     def artifacts(self) -> Sequence[str]:
         """The names of its files."""
         return [item.name for item in self._detail.artifacts]
+
+    @property
+    def alerts(self) -> Sequence[Mapping[str, Any]]:
+        """What it found, if it is a monitor: severity, kind, metric, value, threshold and message, the worst first."""
+        with self._runtime.database.read() as tx:
+            return alerts.of_run(tx, self.id)
 
     @property
     def version(self) -> int | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from optaic.cli import render
+from optaic.cli.alert import print_alerts
 from optaic.cli.chart import print_curves
 from optaic.cli.compare import print_comparison
 from optaic.cli.figure import print_metrics
@@ -172,15 +174,19 @@ def show_command(run_reference: str, *, as_json: bool) -> None:
         run = ledger.get(run_reference)
         with ledger.runtime.database.read() as tx:
             tried = attempts.history(tx, run.id)
-        _show(run, tried, as_json=as_json)
+        alerts = run.alerts if run.type == "MonitoringRun" else None
+        _show(run, tried, alerts, as_json=as_json)
 
 
-def _show(run: RunHandle, tried: list[Row[Any]], *, as_json: bool) -> None:
+def _show(run: RunHandle, tried: list[Row[Any]], alerts: Sequence[Mapping[str, Any]] | None, *, as_json: bool) -> None:
     if as_json:
-        more = {"comparison": run.comparison} if run.record.reproduces_id else {}
+        more: dict[str, Any] = {"comparison": run.comparison} if run.record.reproduces_id else {}
+        if alerts is not None:
+            more["alerts"] = alerts
         render.print_json({**run.to_json(), **more, "attempts": [_attempt_json(row) for row in tried]})
         return
     _print_run(run)
+    print_alerts(alerts or ())
     _print_parts(run)
     _print_attempts(tried, run)
     render.say()

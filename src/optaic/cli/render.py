@@ -32,9 +32,11 @@ STATUS_COLOURS = {
     "stale": "yellow",
     "stale_source_delayed": "yellow",
     "warning": "yellow",
+    "no_verdict": "yellow",
     "failed": "red",
     "error": "red",
     "problem": "red",
+    "critical": "red",
     "lost": "red",
     "cancelled": "magenta",
 }

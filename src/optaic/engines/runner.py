@@ -51,6 +51,7 @@ FLOWS: dict[FlowKind, str] = {
     FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
     FlowKind.TRAIN: "optaic.flows.train:train",
     FlowKind.INFER: "optaic.flows.infer:infer",
+    FlowKind.MONITOR: "optaic.flows.monitor:monitor",
 }
 """By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
 
@@ -260,6 +261,8 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
     from optaic.flows.code import code_digest, load_definition, locate
 
     task = spec.task
+    if task.flow_kind is FlowKind.MONITOR:  # it looks at what was published, and executes nothing of the project
+        return _flow_of(task.flow_kind)
     root = Path(spec.project_root) if spec.project_root is not None else Path.cwd()
     os.chdir(root)
     if task.code_ref is None:

@@ -24,6 +24,8 @@ DAILY = "daily"
 
 DEFAULT = "XNYS"
 
+_SESSIONS_PER_YEAR = {WEEKDAYS: 260.0, DAILY: 365.0, "24/7": 365.0}
+
 _LAST = dt.date(2199, 12, 31)
 """The library counts in nanoseconds, which end in 2262."""
 
@@ -131,6 +133,11 @@ def sessions(first: dt.date, last: dt.date, calendar: str = DEFAULT) -> list[dt.
     begin, end = np.searchsorted(known.days, np.array([first, last + dt.timedelta(days=1)], dtype="datetime64[D]"))
     found: list[dt.date] = known.days[begin:end].tolist()
     return found
+
+
+def annual_sessions(calendar: str) -> float:
+    """Give what annualises: a constant of the calendar (exchanges 252), never a count of a sample."""
+    return _SESSIONS_PER_YEAR.get(calendar, 252.0)
 
 
 def known_until(calendar: str) -> dt.date:

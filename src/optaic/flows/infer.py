@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from optaic.domain.known import FromColumn
+from optaic.domain.known import Derived
 from optaic.domain.status import Standing
 from optaic.domain.version import KNOWN_AT, Column
 from optaic.errors import InSampleInputError, NoOutputError
@@ -27,14 +27,11 @@ from optaic.flows.fetched import take
 from optaic.flows.fits import Fit, read_fits
 from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.input import Input
-from optaic.flows.refresh import DEFAULT_KEY, write_changes
+from optaic.flows.refresh import DEFAULT_KEY, find_difference, write_changes
 from optaic.flows.task import DatasetChange, Result, Task
-from optaic.flows.vintages import compare_vintages
 from optaic.settings import read_settings
 from optaic.storage.models import load_model
 from optaic.storage.objects import ObjectStore
-from optaic.storage.segments import scan_history
-from optaic.storage.view import reading
 
 TOLERANCE = 1e-12
 """A prediction within this of the stored one, relative, keeps the stored one."""
@@ -226,21 +223,16 @@ def _publishable(rows: pl.DataFrame, predicted: _Predicted, fits: list[Fit], cal
 def _change(task: Task, store: ObjectStore, frame: pl.DataFrame) -> DatasetChange:
     """Compare the predictions with the current version's, and write what differs."""
     current = task.current
-    rule = FromColumn(name=KNOWN_AT)
+    rule = Derived()
     fetched = take(frame, instance=f"{task.instance}.infer", keys=DEFAULT_KEY, rule=rule, current=current, is_full=True)
-    if current is None:
-        history = pl.DataFrame(schema={**fetched.frame.schema, "_deleted": pl.Boolean(), "_place": pl.UInt32()})
-    else:
-        with reading("the current version"):
-            history = scan_history(store, current).collect()
-    difference = compare_vintages(fetched, history, started_at=task.started_at, is_full=True, tolerance=TOLERANCE)
+    difference, replaces = find_difference(fetched, task, rule, store, is_full=True)
     is_official = task.standing is Standing.OFFICIAL
     segments = write_changes(difference, task, store, DEFAULT_KEY) if is_official else ()
     dates = fetched.frame[DATE]
     return DatasetChange(
         segments=segments,
         columns=tuple(Column(name=name, dtype=str(fetched.frame.schema[name])) for name in fetched.columns),
-        row_count=(current.row_count if current else 0) + difference.keys_added - difference.deleted,
+        row_count=fetched.frame.height,
         first_data_date=dates[0],
         last_data_date=dates[-1],
         changed_from=difference.changed_from,
@@ -252,6 +244,7 @@ def _change(task: Task, store: ObjectStore, frame: pl.DataFrame) -> DatasetChang
         rows_unchanged=difference.unchanged,
         bytes_written=sum(one.size_bytes for one in segments),
         mode="full",
+        replaces=replaces,
     )
 
 

@@ -94,7 +94,7 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
             f"{task.instance}: the name of a column holds a secret",
             next_step="name it after something that everybody may see",
         )
-    difference, replaces = _difference(fetched, task, rule, store, is_full=is_full)
+    difference, replaces = find_difference(fetched, task, rule, store, is_full=is_full)
     is_trial = task.standing is not Standing.OFFICIAL
     segments = () if is_trial else write_changes(difference, task, store, keys)
     change = _change(fetched, difference, current, segments, is_full=is_all)
@@ -137,10 +137,37 @@ def write_changes(difference: Difference, task: Task, store: ObjectStore, keys: 
         return tuple(one.result() for one in waiting)
 
 
-def _difference(
+def find_difference(
     fetched: Fetched, task: Task, rule: KnownRule, store: ObjectStore, *, is_full: bool
 ) -> tuple[Difference, bool]:
-    """Compare what was fetched with what is stored; and say whether it replaces all of it."""
+    """Compare what was fetched with what is stored.
+
+    Parameters
+    ----------
+    fetched
+        What was fetched.
+    task
+        Of the run: its current version, when it started, and its mode.
+    rule
+        How rows get their `known_at`.
+    store
+        Where the current version is.
+    is_full
+        Whether keys that were not fetched are withdrawn.
+
+    Returns
+    -------
+    tuple of (Difference, bool)
+        What has to be written, and whether that is all of the dataset from now on: a derived one that is made by other
+        code or config than before is what a new dataset would be.
+
+    Raises
+    ------
+    StorageError
+        If the current version cannot be read.
+    InvalidInputError
+        If the calendar of a lag is unknown, or has no session after a date.
+    """
     current = task.current
     if current is None and not isinstance(rule, FromColumn):
         return compare_first(fetched, rule=rule, started_at=task.started_at), False

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optaic.domain.alert import Alert
 from optaic.domain.artifact import Artifact, StoredObject
 from optaic.domain.kind import FlowKind, RunType
 from optaic.domain.reason import Reason
@@ -186,6 +187,8 @@ class Result:
         Columns of the run's extension table that are no metrics, by name; dates as ISO text.
     slices
         By role, what was read of each input; None where nothing was read.
+    alerts
+        What a monitor found, the worst first.
     """
 
     metrics: Mapping[str, float | int | str | None] = field(default_factory=dict[str, float | int | str | None])
@@ -194,6 +197,7 @@ class Result:
     output: Output | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     slices: Mapping[str, Slice | None] = field(default_factory=dict[str, Slice | None])
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

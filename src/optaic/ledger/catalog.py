@@ -149,6 +149,7 @@ def _select_flows_of() -> Select[Any]:
         flows.c.tenant_id == bindparam("tenant"),
         instances.c.name == bindparam("name"),
         instances.c.archived_at.is_(None),
+        flows.c.archived_at.is_(None),
     )
 
 
@@ -271,7 +272,9 @@ def live_flows(
     tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None, *, project_id: uuid.UUID | None = None
 ) -> list[Flow]:
     """Read all live flows, by instance name and kind; of some, or of one project, if asked."""
-    query = _select_flows().where(flows.c.tenant_id == tx.tenant_id, instances.c.archived_at.is_(None))
+    query = _select_flows().where(
+        flows.c.tenant_id == tx.tenant_id, instances.c.archived_at.is_(None), flows.c.archived_at.is_(None)
+    )
     if flow_ids is not None:
         query = query.where(among(flows.c.id, flow_ids, is_postgresql=tx.is_postgresql))
     if project_id is not None:

@@ -63,25 +63,81 @@ def add_instance(
         config=config,
         config_digest=config_digest,
     )
-    made: dict[FlowKind, uuid.UUID] = {}
-    for flow_kind in flow_kinds:
-        made[flow_kind] = new_id()
-        tx.conn.execute(
-            insert(flows).values(
-                tenant_id=tx.tenant_id,
-                id=made[flow_kind],
-                instance_id=instance_id,
-                kind=flow_kind,
-                policies=policies,
-                freshness_spec=freshness_spec,
-                revision_id=revision_id,
-                definition_version_id=definition_version_id,
-                source_digest=source_digest,
-                engine=engine,
-                created_at=db_now(),
-            )
+    return {
+        flow_kind: _insert_flow(
+            tx,
+            instance_id=instance_id,
+            kind=flow_kind,
+            policies=policies,
+            freshness_spec=freshness_spec,
+            revision_id=revision_id,
+            definition_version_id=definition_version_id,
+            source_digest=source_digest,
+            engine=engine,
         )
-    return made
+        for flow_kind in flow_kinds
+    }
+
+
+def _insert_flow(tx: Transaction, **values: Any) -> uuid.UUID:
+    flow_id = new_id()
+    tx.conn.execute(insert(flows).values(tenant_id=tx.tenant_id, id=flow_id, created_at=db_now(), **values))
+    return flow_id
+
+
+def keep_flows(tx: Transaction, flow: Flow, kinds: Iterable[FlowKind]) -> bool:
+    """Make the live flows of an instance those of some kinds; whether any was made, taken back or archived.
+
+    A flow that is no longer declared takes no part, and its edges end; declared again, it is the same flow.
+
+    Parameters
+    ----------
+    tx
+        An open transaction; the caller holds the graph lock.
+    flow
+        The main flow of the instance, as it is now: a new flow has its policies, its revision and its code.
+    kinds
+        What is declared.
+    """
+    wanted = set(kinds)
+    rows = tx.conn.execute(
+        select(flows.c.id, flows.c.kind, flows.c.archived_at).where(
+            flows.c.tenant_id == tx.tenant_id, flows.c.instance_id == flow.instance_id
+        )
+    ).all()
+    present = {FlowKind(row.kind): row for row in rows}
+    for kind in wanted - present.keys():
+        _insert_flow(
+            tx,
+            instance_id=flow.instance_id,
+            kind=kind,
+            policies=flow.policies,
+            freshness_spec=flow.freshness_spec,
+            revision_id=flow.revision_id,
+            definition_version_id=flow.definition_version_id,
+            source_digest=flow.source_digest,
+            engine=flow.engine,
+        )
+    back = [row.id for kind, row in present.items() if kind in wanted and row.archived_at is not None]
+    gone = [row.id for kind, row in present.items() if kind not in wanted and row.archived_at is None]
+    for ids, archived_at in ((back, None), (gone, db_now())):
+        if ids:
+            tx.conn.execute(
+                update(flows)
+                .where(flows.c.tenant_id == tx.tenant_id, flows.c.id.in_(ids))
+                .values(archived_at=archived_at)
+            )
+    if gone:
+        tx.conn.execute(
+            update(flow_inputs)
+            .where(
+                flow_inputs.c.tenant_id == tx.tenant_id,
+                flow_inputs.c.flow_id.in_(gone),
+                flow_inputs.c.ended_at.is_(None),
+            )
+            .values(ended_at=db_now())
+        )
+    return bool(wanted - present.keys() or back or gone)
 
 
 def add_revision(
@@ -113,10 +169,11 @@ def add_revision(
     return revision_id
 
 
-def set_flows(tx: Transaction, instance_id: uuid.UUID, **values: Any) -> None:
-    """Set columns of all flows of an instance."""
+def set_flows(tx: Transaction, instance_id: uuid.UUID, *, kind: FlowKind | None = None, **values: Any) -> None:
+    """Set columns of all flows of an instance, or of the one of a kind."""
+    of = [] if kind is None else [flows.c.kind == kind]
     tx.conn.execute(
-        update(flows).where(flows.c.tenant_id == tx.tenant_id, flows.c.instance_id == instance_id).values(**values)
+        update(flows).where(flows.c.tenant_id == tx.tenant_id, flows.c.instance_id == instance_id, *of).values(**values)
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.sql.expression import Insert, Update
 
 from optaic.domain.identifier import new_id, prefix_range
-from optaic.domain.kind import BY_FLOW_KIND, FlowKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, FlowKind, InstanceKind, RunType, main_flow_kind
 from optaic.domain.reason import Reason
 from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run, Transition
@@ -260,7 +260,7 @@ def get(tx: Transaction, run_id: uuid.UUID) -> Run:
 
 
 def find(tx: Transaction, reference: str) -> Run:
-    """Read the run that a person means: an id, a unique prefix of one, or `TARGET@latest`.
+    """Read the run that a person means: an id, a unique prefix of one, or `TARGET@latest`, as targets are meant.
 
     Raises
     ------
@@ -273,9 +273,8 @@ def find(tx: Transaction, reference: str) -> Run:
     if reference.endswith("@latest"):
         target = check_text(reference.removesuffix("@latest"), "the reference")
         name, _, kind = target.partition(".")
-        query = query.where(instances.c.name == name)
-        if kind:
-            query = query.where(flows.c.kind == kind)
+        kinds = [kind] if kind else [main_flow_kind(one) for one in InstanceKind]
+        query = query.where(instances.c.name == name, flows.c.kind.in_(kinds))
         row = tx.conn.execute(query.order_by(runs.c.submitted_at.desc(), runs.c.id.desc()).limit(1)).one_or_none()
         if row is None:
             raise NotFoundError(f"{target} has no runs", next_step=f"start one with: optaic run {target}")

@@ -32,7 +32,7 @@ from optaic.settings import read_settings
 if TYPE_CHECKING:
     from optaic.storage.objects import ObjectStore
 
-NOT_RESULT = frozenset({"retry", "timeout", "description", "schedule", "freshness"})
+NOT_RESULT = frozenset({"retry", "timeout", "description", "schedule", "freshness", "monitor"})
 """What of a config cannot change a result, and so makes nothing stale."""
 
 
@@ -41,7 +41,7 @@ class Change:
     """What applying did, or would do, to one instance.
 
     `action` is `created`, `updated`, `archived`, `unchanged`, or `kept` for one that the file no longer has and that
-    `--prune` would archive. `details` says what differs: `config`, `code`, `inputs`, `policies`, `schedule`.
+    `--prune` would archive. `details` says what differs: `config`, `code`, `flows`, `inputs`, `policies`, `schedule`.
     """
 
     action: str
@@ -262,6 +262,8 @@ def _declare(
         )
         return ["created"]
     details: list[str] = []
+    if declaration.keep_flows(tx, flow, item.spec.flow_inputs):
+        details.append("flows")
     if canonical_json(flow.config) != canonical_json(item.config):
         declaration.add_revision(
             tx, flow, config=item.config, config_digest=item.config_digest, definition_id=definition_id
@@ -271,14 +273,13 @@ def _declare(
         details.append("code")
     if canonical_json(flow.policies) != canonical_json(item.policies):
         details.append("policies")
-    expected: dict[str, Any] = {}
     if flow.freshness_spec != item.spec.freshness and flow.source_asked_at is not None:
         good = good_until(replace(flow, freshness_spec=item.spec.freshness), flow.last_data_date, flow.source_asked_at)
         expected = {"ready_until": good.ready_until, "expected_date": good.expected_date}
+        declaration.set_flows(tx, flow.instance_id, kind=flow.kind, **expected)
     declaration.set_flows(
         tx,
         flow.instance_id,
-        **expected,
         definition_version_id=version_id,
         policies=item.policies,
         freshness_spec=item.spec.freshness,

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, literal_column, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from optaic.domain import run as transitions
-from optaic.domain.kind import BY_FLOW_KIND, FlowKind, OutputKind, RunType
+from optaic.domain.kind import BY_FLOW_KIND, OutputKind, RunType
 from optaic.domain.principal import SYSTEM_ID
 from optaic.domain.reason import Reason, ReasonCode, sentence_of
 from optaic.domain.run import Run
@@ -320,7 +320,7 @@ def _model_version(run: Run, pinned: Sequence[Any]) -> dict[str, uuid.UUID]:
 
 def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:
     """Refresh in full if code or config changed since the current version; else leave it to the flow."""
-    if flow.kind is not FlowKind.REFRESH or flow.current_run_id is None:
+    if BY_FLOW_KIND[flow.kind].output is not OutputKind.DATASET or flow.current_run_id is None:
         return None
     before = _revision(tx, runs.get(tx, flow.current_run_id))
     same = (before.config_digest, before.code_digest) == (revision.config_digest, revision.code_digest)

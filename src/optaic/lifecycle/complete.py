@@ -24,7 +24,7 @@ from optaic.domain.status import RunStatus, Standing
 from optaic.domain.text import clean_text
 from optaic.errors import ConflictError, InvalidOutputError, NoOutputError
 from optaic.flows.task import DatasetChange, Result
-from optaic.ledger import attempts, catalog, runs, versions
+from optaic.ledger import alerts, attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
 from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Database, Transaction, lock_graph
@@ -116,6 +116,8 @@ def complete(
         _write_metrics(tx, run_id, metrics)
         _write_extension(tx, run, metrics, result.fields)
         _write_slices(tx, run_id, result)
+        if run.type is RunType.MONITORING:
+            alerts.keep(tx, run, result.alerts)
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
         if run.standing is Standing.OFFICIAL:
             readers = readers_of(tx, run.flow_id) if payload["version_id"] else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optaic.domain.freshness import Cause, FlowState
+from optaic.domain.kind import FlowKind
 from optaic.errors import UpstreamNotReadyError
 from optaic.ledger import catalog, freshness
 from optaic.ledger.catalog import Flow
@@ -24,7 +25,8 @@ def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> None:
             if item.selector == "current" and item.upstream_version_id is None
         }
     )
-    found = [] if is_forced else freshness.blockers(tx, flow.id)
+    # A monitor looks at what there is: that it is old is what it may have to tell.
+    found = [] if is_forced or flow.kind is FlowKind.MONITOR else freshness.blockers(tx, flow.id)
     if missing and not found:  # an upstream may be ready and have completed without ever having had a row
         raise UpstreamNotReadyError(
             f"{flow.target} reads {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no version yet",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import and_, insert, select, update
 
 from optaic.domain.artifact import StoredObject
-from optaic.domain.kind import FlowKind
+from optaic.domain.kind import BY_FLOW_KIND, OutputKind
 from optaic.domain.run import Run
 from optaic.domain.status import RunStatus, Standing
 from optaic.errors import InvalidInputError, NotFoundError
@@ -112,7 +112,7 @@ def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
 
 def _default_mode(tx: Transaction, run: Run, origin: Origin) -> str | None:
     """Refresh as the original was to: in full if code or config had changed since the version that was current then."""
-    if run.flow_kind is not FlowKind.REFRESH or origin.current_run_id is None:
+    if BY_FLOW_KIND[run.flow_kind].output is not OutputKind.DATASET or origin.current_run_id is None:
         return None
     before = runs.get(tx, origin.current_run_id)
     query = select(instance_revisions.c.config_digest).where(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from optaic.domain.fingerprint import digest_of
-from optaic.domain.kind import RUN_KINDS, InstanceKind, main_flow_kind
+from optaic.domain.kind import RUN_KINDS, FlowKind, InstanceKind, main_flow_kind
 from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.suggestion import did_you_mean
@@ -18,6 +18,7 @@ from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project import model
 from optaic.project.document import Document, Entry, place
+from optaic.project.monitor import monitor_inputs, read_monitor
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.procedure import read_procedure
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
@@ -26,10 +27,10 @@ from optaic.project.spec import InputSpec, InstanceSpec, Place, Project
 _TOP = ("project", "instances", "settings")
 _COMMON = ("kind", "definition", "params", "inputs", "timeout", "retry", "seed", "description", "schedule")
 _FIELDS = {
-    InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness"),
+    InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness", "monitor"),
     InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
-    InstanceKind.BACKTEST: (*_COMMON, "config"),
-    InstanceKind.MODEL: (*_COMMON, *model.FIELDS),
+    InstanceKind.BACKTEST: (*_COMMON, "config", "monitor"),
+    InstanceKind.MODEL: (*_COMMON, *model.FIELDS, "monitor"),
 }
 _LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -90,10 +91,9 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     except InvalidInputError as error:
         document.report(entry.key, error.message, error.next_step)
     what = f"instance {name!r}"
-    if not isinstance(entry.value, yaml.MappingNode):
-        document.entries(entry.value, what)
-        return None
     given = document.entries(entry.value, what)
+    if not isinstance(entry.value, yaml.MappingNode):
+        return None
     kind = _kind(document, given.get("kind"), entry, what)
     if kind is None or _has_later_fields(document, given, kind):
         return None
@@ -125,15 +125,14 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     schedule = read_schedule(document, fields.get("schedule"))
     if schedule is not None:
         config["schedule"] = schedule
-        if not any(item.selector == "current" for item in inputs):
-            document.report(
-                fields["schedule"].value,
-                "schedule: it reads nothing that could set it off",
-                "declare inputs, or take the schedule out",
-            )
+        _check_schedule(document, fields["schedule"], inputs)
     description = document.text(fields.get("description"), "description")
     if description is not None:
         config["description"] = description
+    checks = read_monitor(document, kind, fields.get("monitor"))
+    if checks:
+        config["monitor"] = checks
+        flow_inputs = {**flow_inputs, FlowKind.MONITOR: monitor_inputs(kind, name, inputs)}
     if len(document.problems) > before:
         return None
     line, column = place(entry.key)
@@ -152,6 +151,13 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         column=column,
         places=places,
     )
+
+
+def _check_schedule(document: Document, entry: Entry, inputs: Sequence[InputSpec]) -> None:
+    if not any(item.selector == "current" for item in inputs):
+        document.report(
+            entry.value, "schedule: it reads nothing that could set it off", "declare inputs, or take the schedule out"
+        )
 
 
 def _kind(document: Document, entry: Entry | None, instance: Entry, what: str) -> InstanceKind | None:
@@ -279,7 +285,10 @@ def _check_graph(document: Document, instances: list[InstanceSpec]) -> None:
         for item in spec.inputs:
             upstream = by_name.get(item.instance)
             kinds = [row.flow_kind for row in RUN_KINDS if upstream is not None and upstream.kind in row.instance_kinds]
-            if upstream is not None and item.flow_kind is not None and item.flow_kind not in kinds:
+            if item.flow_kind is FlowKind.MONITOR:
+                problem = f"{spec.name} reads {item.instance}.monitor, which publishes nothing that could be read"
+                _report_at(document, spec, item, problem, f"read {item.instance}")
+            elif upstream is not None and item.flow_kind is not None and item.flow_kind not in kinds:
                 shown = ", ".join(f"{upstream.name}.{kind}" for kind in kinds)
                 problem = f"{upstream.name} is a {upstream.kind}: it has no flow {item.flow_kind.value!r}"
                 _report_at(document, spec, item, problem, f"it has: {shown}")

@@ -7,6 +7,7 @@ from optaic.domain.metric.backtest import BACKTEST
 from optaic.domain.metric.definition import Better, Metric, Unit
 from optaic.domain.metric.experiment import EXPERIMENT
 from optaic.domain.metric.inference import INFERENCE
+from optaic.domain.metric.monitoring import MONITORING
 from optaic.domain.metric.pipeline import PIPELINE
 from optaic.domain.metric.training import TRAINING
 
@@ -18,5 +19,6 @@ STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
     RunType.BACKTEST: BACKTEST,
     RunType.TRAINING: TRAINING,
     RunType.INFERENCE: INFERENCE,
+    RunType.MONITORING: MONITORING,
 }
 """By run type; the types that this version does not execute yet have none."""

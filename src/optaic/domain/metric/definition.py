@@ -12,6 +12,7 @@ class Unit(StrEnum):
     ROWS = "rows"
     BYTES = "bytes"
     SECONDS = "seconds"
+    HOURS = "hours"
     DATE = "date"
     FRACTION = "fraction"
     """0.01 is one percent."""

@@ -107,7 +107,7 @@ inference_runs = _extension(
 
 monitoring_runs = _extension(
     "monitoring_runs",
-    column("monitor", String(50), "Drift, performance or data quality.", null=True),
+    column("monitor", String(50), "Drift, performance, data quality, or several of them.", null=True),
     column("reference_start", Date, "First event date of the reference.", null=True),
     column("reference_end", Date, "Last event date of the reference.", null=True),
     column("window_start", Date, "First event date monitored.", null=True),
@@ -115,7 +115,7 @@ monitoring_runs = _extension(
     column("verdict", String(20), "What it found.", null=True),
     column("alert_count", Integer, "Alerts raised.", null=True),
     column("alerts_json", Json, "The alerts: severity, threshold, value, sentence.", null=True),
-    one_of("monitor", ["model_drift", "performance", "data_quality"]),
+    one_of("monitor", ["model_drift", "performance", "data_quality", "several"]),
     one_of("verdict", ["ok", "warning", "critical", "no_verdict"]),
     comment="Monitoring checks.",
 )

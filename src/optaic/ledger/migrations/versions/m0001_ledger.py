@@ -966,7 +966,12 @@ def upgrade() -> None:
         "monitoring_runs",
         sa.Column("tenant_id", sa.Integer(), nullable=False, comment="Whose row it is."),
         sa.Column("run_id", sa.Uuid(), nullable=False, comment="The run."),
-        sa.Column("monitor", sa.String(length=50), nullable=True, comment="Drift, performance or data quality."),
+        sa.Column(
+            "monitor",
+            sa.String(length=50),
+            nullable=True,
+            comment="Drift, performance, data quality, or several of them.",
+        ),
         sa.Column("reference_start", sa.Date(), nullable=True, comment="First event date of the reference."),
         sa.Column("reference_end", sa.Date(), nullable=True, comment="Last event date of the reference."),
         sa.Column("window_start", sa.Date(), nullable=True, comment="First event date monitored."),
@@ -975,7 +980,8 @@ def upgrade() -> None:
         sa.Column("alert_count", sa.Integer(), nullable=True, comment="Alerts raised."),
         sa.Column("alerts_json", Json, nullable=True, comment="The alerts: severity, threshold, value, sentence."),
         sa.CheckConstraint(
-            "monitor IN ('model_drift', 'performance', 'data_quality')", name=op.f("ck_monitoring_runs_monitor")
+            "monitor IN ('model_drift', 'performance', 'data_quality', 'several')",
+            name=op.f("ck_monitoring_runs_monitor"),
         ),
         sa.CheckConstraint(
             "verdict IN ('ok', 'warning', 'critical', 'no_verdict')", name=op.f("ck_monitoring_runs_verdict")
