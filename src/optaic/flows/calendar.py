@@ -24,7 +24,7 @@ DAILY = "daily"
 
 DEFAULT = "XNYS"
 
-_SESSIONS_PER_YEAR = {WEEKDAYS: 260.0, DAILY: 365.0}
+_SESSIONS_PER_YEAR = {WEEKDAYS: 260.0, DAILY: 365.0, "24/7": 365.0}
 
 _LAST = dt.date(2199, 12, 31)
 """The library counts in nanoseconds, which end in 2262."""
