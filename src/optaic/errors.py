@@ -25,6 +25,7 @@
     │   │   └── DuplicateKeysError    ... because two of its rows have the same key
     │   ├── NothingKnownError         nothing of an input was known when it was decided on
     │   ├── InSampleInputError        predictions are for dates that their fit had seen
+    │   ├── SolverFailedError         an optimisation has no solution that could be believed
     │   ├── SecretMissingError        the worker lacks an environment variable that a param names
     │   ├── RetryableError            raised by a flow: try this run again
     │   └── RunCancelledError         raised inside a flow whose run was asked to stop
@@ -263,6 +264,12 @@ class InSampleInputError(FlowError):
     """Predictions are for dates whose labels their own fit had seen."""
 
     code = "in_sample_input"
+
+
+class SolverFailedError(FlowError):
+    """An optimisation has no solution that holds: infeasible, inaccurate, or it breaks a constraint."""
+
+    code = "solver_failed"
 
 
 class SecretMissingError(FlowError):

@@ -35,6 +35,8 @@ class ReasonCode(StrEnum):
     """Nothing of an input was known when a decision of the past was taken."""
     IN_SAMPLE_INPUT = "in_sample_input"
     """Predictions are for dates that their fit had seen."""
+    SOLVER_FAILED = "solver_failed"
+    """An optimisation has no solution, or none that could be believed."""
     CODE_MISMATCH = "code_mismatch"
     """The code on the machine is not the code that the run was submitted with."""
     UPSTREAM_NOT_READY = "upstream_not_ready"

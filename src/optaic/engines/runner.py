@@ -49,6 +49,7 @@ FLOWS: dict[FlowKind, str] = {
     FlowKind.REFRESH: "optaic.flows.refresh:refresh",
     FlowKind.PREVIEW: "optaic.flows.preview:preview",
     FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
+    FlowKind.OPTIMIZE: "optaic.flows.optimize:optimize",
 }
 """By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
 

@@ -24,6 +24,9 @@ DAILY = "daily"
 
 DEFAULT = "XNYS"
 
+SESSIONS_PER_YEAR = {WEEKDAYS: 260.0, DAILY: 365.0}
+"""What annualises, by calendar; of exchanges 252."""
+
 _LAST = dt.date(2199, 12, 31)
 """The library counts in nanoseconds, which end in 2262."""
 

@@ -16,6 +16,7 @@ from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
+from optaic.flows.signature import optimizer_schema
 from optaic.flows.source import SourceSnapshot, source_snapshot
 from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
@@ -137,7 +138,11 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         raise project.error(spec, f"{spec.name} has no definition", next_step="give it one: package.module:function")
     try:
         location = locate(spec.definition, project.root)
-        schema = params_schema(location, given=(START,) if spec.kind is InstanceKind.DATASET else ())
+        schema = (
+            optimizer_schema(location, project.root)
+            if spec.kind is InstanceKind.PORTFOLIO_OPTIMIZER
+            else params_schema(location, given=(START,) if spec.kind is InstanceKind.DATASET else ())
+        )
     except (InvalidInputError, NotFoundError) as error:
         raise project.error(spec, error.message, next_step=error.next_step, place=("definition",)) from error
     try:

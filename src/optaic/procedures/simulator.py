@@ -10,7 +10,7 @@ import polars as pl
 
 from optaic.backtesting import Backtest, backtest
 from optaic.errors import InSampleInputError, InvalidInputError, NoOutputError, NothingKnownError
-from optaic.flows.calendar import opens
+from optaic.flows.calendar import SESSIONS_PER_YEAR, opens
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
 from optaic.quant.rebalance import decide_sessions
 from optaic.quant.selection import select_targets
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 SIGNAL, WEIGHTS, PRICES, UNIVERSE, BENCHMARK, CASH = "signal", "weights", "prices", "universe", "benchmark", "cash"
 """The roles that it reads."""
-
-SESSIONS_PER_YEAR = {"weekdays": 260.0, "daily": 365.0}
-"""By calendar; of exchanges 252."""
 
 LABEL_END = "label_end"
 """The column of predictions that says how far the labels reach that their fit has seen."""

@@ -17,6 +17,8 @@ from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.flows.secret import REFERENCE
 from optaic.project.document import Document, Entry, place
+from optaic.project.optimizer import FIELDS as OPTIMIZER_FIELDS
+from optaic.project.optimizer import read_optimizer
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.procedure import read_procedure
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
@@ -28,6 +30,7 @@ _FIELDS = {
     InstanceKind.DATASET: (*_COMMON, "expression", "key", "known_at", "freshness"),
     InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
     InstanceKind.BACKTEST: (*_COMMON, "config"),
+    InstanceKind.PORTFOLIO_OPTIMIZER: (*_COMMON, *OPTIMIZER_FIELDS),
 }
 _LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -113,6 +116,8 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         config["key"] = list(read_key(document, fields.get("key")))
         if "expression" not in procedure:
             config["known_at"] = read_known_at(document, fields.get("known_at"), config)
+    if kind is InstanceKind.PORTFOLIO_OPTIMIZER:
+        config |= read_optimizer(document, fields, entry, what, inputs)
     freshness = read_freshness(document, fields.get("freshness"), calendar_of(config))
     if freshness is not None:
         config["freshness"] = freshness

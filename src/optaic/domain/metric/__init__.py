@@ -6,6 +6,7 @@ from optaic.domain.kind import RunType
 from optaic.domain.metric.backtest import BACKTEST
 from optaic.domain.metric.definition import Better, Metric, Unit
 from optaic.domain.metric.experiment import EXPERIMENT
+from optaic.domain.metric.optimization import OPTIMIZATION
 from optaic.domain.metric.pipeline import PIPELINE
 
 __all__ = ["STANDARD_METRICS", "Better", "Metric", "Unit"]
@@ -14,5 +15,6 @@ STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
     RunType.PIPELINE: PIPELINE,
     RunType.EXPERIMENT: EXPERIMENT,
     RunType.BACKTEST: BACKTEST,
+    RunType.PORTFOLIO_OPTIMIZATION: OPTIMIZATION,
 }
 """By run type; the types that this version does not execute yet have none."""
