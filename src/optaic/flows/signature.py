@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optaic.domain.parameters import OPEN_SCHEMA, schema_of
+from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.flows.code import CodeLocation, find_statement, locate
 from optaic.flows.module import Module, bindings, source_of
@@ -66,7 +67,9 @@ def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:
     Raises
     ------
     InvalidInputError
-        If it may not be used, is no class or function, or its source cannot be parsed.
+        If it may not be used, or its source cannot be parsed.
+    NotFoundError
+        If skfolio has none of this name.
     """
     check_optimizer(location)
     module, statement = find_statement(location)
@@ -79,9 +82,17 @@ def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:
         function = copy.deepcopy(statement)  # as a method: it has no context to leave out
         place = function.args.posonlyargs or function.args.args
         place.insert(0, ast.arg(arg="self"))
+    is_own = location.module.provider is None
+    if statement is None and module is not None and not is_own:
+        # Packages that serve old names by a function have them all, as far as their source says.
+        known = [name for name, one in bindings(module.tree).items() if not isinstance(one, ast.Import | ast.Assign)]
+        raise NotFoundError(
+            f"module {location.module.name} has no optimiser {location.attribute!r}"
+            f"{did_you_mean(location.attribute, known)}",
+            next_step="name one of the classes of skfolio.optimization",
+        )
     if module is None or not isinstance(function, ast.FunctionDef):
         return dict(OPEN_SCHEMA)
-    is_own = location.module.provider is None
     schema = schema_of(function, given=() if is_own else GIVEN)
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     for argument in arguments:
