@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RunCancelledError,
         SchemaChangedError,
         SecretMissingError,
+        SolverFailedError,
         StorageError,
         UpstreamNotReadyError,
     )
@@ -75,6 +76,7 @@ __all__ = [
     "InvalidOutputError",
     "SchemaChangedError",
     "DuplicateKeysError",
+    "SolverFailedError",
     "SecretMissingError",
     "RetryableError",
     "RunCancelledError",

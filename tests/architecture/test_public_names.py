@@ -40,6 +40,7 @@ PROMISED = {
     "RunHandle",
     "SchemaChangedError",
     "SecretMissingError",
+    "SolverFailedError",
     "StorageError",
     "UpstreamNotReadyError",
     "__version__",

@@ -130,6 +130,13 @@ def test_a_decision_of_the_past_sees_what_was_known_then_and_stays_ready(researc
     assert slices == {"prices": "2022-06-30"}
 
 
+def test_a_decision_after_the_last_price_is_refused(research: Research) -> None:
+    research.declare(MINIMUM + "    date: 2022-12-06\n")
+    run = research.ledger.run("minimum", recursive=True)
+    assert run.status == "failed"
+    assert "decides on 2022-12-06, and what it sees of prices ends on 2022-12-02" in (run.reason or "")
+
+
 def test_a_decision_of_a_time_when_nothing_was_known_fails_and_says_so(research: Research) -> None:
     research.declare(MINIMUM.replace(', known_at: {lag: "close + 2h"}', "") + "    date: 2022-06-30\n")
     run = research.ledger.run("minimum", recursive=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ from skfolio.moments import LedoitWolf
 from skfolio.optimization import ObjectiveFunction
 from skfolio.prior import EmpiricalPrior
 
-from optaic.errors import InvalidInputError
+from optaic.errors import CodeChangedError, InvalidInputError
+from optaic.flows.code import code_digest, locate
+from optaic.flows.optimize import open_refit
 from optaic.flows.refit import Refit, Solution
 from optaic.quant.allocation import sample_moments
 from tests.market import stock_prices
@@ -301,3 +306,32 @@ def test_a_refit_starts_from_nothing() -> None:
     first = weights_of(one.solve(returns_of(), symbols=SYMBOLS))
     one.solve(returns_of(500)[:252], symbols=SYMBOLS)
     assert weights_of(one.solve(returns_of(), symbols=SYMBOLS)).tolist() == first.tolist()
+
+
+def test_a_fresh_process_gives_the_same_weights_to_the_last_bit() -> None:
+    script = (
+        "from skfolio.optimization import MeanRisk; from tests.unit.test_refit import SYMBOLS, refit, returns_of;"
+        "solution = refit(MeanRisk, params={'max_weights': 0.2}).solve(returns_of(), symbols=SYMBOLS);"
+        "print(solution.weights.tobytes().hex())"
+    )
+    listing = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    here = weights_of(solve(optimization.MeanRisk, {"max_weights": 0.2}))
+    assert listing.strip() == here.tobytes().hex()
+
+
+def test_the_optimiser_of_a_version_is_made_again_from_its_detail(tmp_path: Path) -> None:
+    location = locate("skfolio.optimization:MeanRisk", tmp_path)
+    setup = {"lookback": 252, "fallback": "previous", "constraints": {"turnover": 0.1}, "calendar": "XNYS"}
+    detail = {
+        "definition": location.code_ref,
+        "code_digest": code_digest(location),
+        "params": {"max_weights": 0.2},
+        "seed": 0,
+        "optimizer": setup,
+    }
+    again = open_refit(detail, tmp_path, instance="mine")
+    previous = np.full(20, 0.05)
+    weights = weights_of(again.solve(returns_of(), symbols=SYMBOLS, previous=previous))
+    assert np.abs(weights - previous).sum() / 2 == pytest.approx(0.1, abs=1e-6)
+    with pytest.raises(CodeChangedError):
+        open_refit({**detail, "code_digest": "0" * 64}, tmp_path, instance="mine")

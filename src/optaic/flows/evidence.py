@@ -14,7 +14,7 @@ import polars as pl
 
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
-from optaic.flows.calendar import opens
+from optaic.flows.calendar import opens, sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
 from optaic.quant.allocation import drift_weights, scale_scores
 
@@ -97,7 +97,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     ------
     InvalidInputError
         If the prices have fewer sessions than the lookback needs, or no name has a price on each of them, or an input
-        has not the columns that are needed.
+        has not the columns that are needed; or prices end before the date.
     NothingKnownError
         If there is a date, and no price was known when it was decided.
     InSampleInputError
@@ -106,7 +106,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     lookback, given = int(setup["lookback"]), setup.get("date")
     date = None if given is None else dt.date.fromisoformat(str(given))
     decided_at = None if date is None else opens([date + dt.timedelta(days=1)], str(setup["calendar"]))[0]
-    weights = _previous(ctx, date, decided_at)
+    weights = _previous(ctx, date or ctx.input(PRICES).date_range[1], decided_at)
     since = None if weights is None else cast("dt.date", weights[DATE][0])
     frame, close = _prices(ctx.input(PRICES), lookback, date, decided_at, since)
     everything = to_grid(frame, close)
@@ -119,6 +119,11 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     growth = _growth(frame, close, everything.dates, everything.symbols)
     window = slice(len(everything.dates) - lookback, None)
     last = everything.dates[-1].astype(object)
+    if date is not None and sessions(last + dt.timedelta(days=1), date, str(setup["calendar"])):
+        raise InvalidInputError(
+            f"{ctx.instance} decides on {date}, and what it sees of {ctx.input(PRICES).instance} ends on {last}",
+            next_step=f"refresh the prices, or decide on {last}",
+        )
     has_history = np.isfinite(growth[window]).sum(axis=0) == lookback
     is_there = np.isfinite(everything.values[-1])
     members = _members(ctx, last, decided_at)
