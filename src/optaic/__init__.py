@@ -76,11 +76,11 @@ __all__ = [
     "InvalidOutputError",
     "SchemaChangedError",
     "DuplicateKeysError",
-    "SolverFailedError",
     "SecretMissingError",
     "RetryableError",
     "RunCancelledError",
     "EngineError",
+    "SolverFailedError",
     "__version__",
 ]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from optaic.domain.parameters import OPEN_SCHEMA, schema_of
+from optaic.domain.parameters import OPEN_SCHEMA, check_params, schema_of
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.flows.code import CodeLocation, find_statement, locate
@@ -103,9 +105,41 @@ def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:
         members = _members(argument.annotation, module, root)
         if entry is not None and members:
             entry["type"] = f"Literal[{', '.join(map(repr, members))}]"
-            if argument.annotation is not None and "None" in ast.unparse(argument.annotation).split(" | "):
+            if argument.annotation is not None and re.search(r"\bNone\b", ast.unparse(argument.annotation)):
                 entry["type"] += " | None"
     return schema
+
+
+def check_parts(params: Mapping[str, Any], root: Path, *, instance: str) -> None:
+    """Check the estimators within params, `{definition: skfolio.prior:EmpiricalPrior, params: {...}}`, and theirs.
+
+    Parameters
+    ----------
+    params
+        Of the optimiser.
+    root
+        The project's folder.
+    instance
+        Whose they are, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        If one may not be used, or has a param that it does not take.
+    NotFoundError
+        If there is none of that name.
+    """
+    for name, value in params.items():
+        if isinstance(value, Mapping) and "definition" in value:
+            part = cast("Mapping[str, Any]", value)
+            what = f"{instance}: {name}"
+            unknown = sorted(set(part) - {"definition", "params"})
+            if unknown:
+                raise InvalidInputError(
+                    f"{what} has no field {unknown[0]!r}", next_step="its fields: definition, params"
+                )
+            schema = optimizer_schema(locate(str(part["definition"]), root), root)
+            check_parts(check_params(schema, part.get("params") or {}, instance=what), root, instance=what)
 
 
 def _members(annotation: ast.expr | None, module: Module, root: Path) -> list[str]:
