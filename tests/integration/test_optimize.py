@@ -161,6 +161,8 @@ def test_a_declared_fallback_completes_the_run_and_is_recorded(research: Researc
     assert run.status == "completed", run.reason
     assert run.frame("weights")["weight"].to_list() == pytest.approx([1 / 30] * 30, rel=1e-12)
     assert (run.metrics["solver_status"], run.metrics["fallback"]) == ("infeasible", "equal_weight")
+    assert run.metrics["constraint_residual"] == pytest.approx(1 / 30 - 0.03, rel=1e-9)
+    assert any("each weight <= 0.03 by" in str(line) for line in run.logs())
     report = run.artifact("report.html").decode()
     assert "the declared fallback" in report
     assert "Constraint broken: each weight &lt;= 0.03" in report

@@ -20,6 +20,7 @@ from optaic.flows.optimizer import load_optimizer
 from optaic.flows.refit import TOLERANCE, Fallback, Floats, Refit, Solution
 from optaic.flows.task import Output, Result, Task
 from optaic.quant.allocation import describe_allocation
+from optaic.quant.constraint import measure_residuals
 from optaic.storage.objects import ObjectStore
 
 Metrics = dict[str, float | int | str | None]
@@ -86,6 +87,8 @@ def optimize(
     weights = solution.weights
     if weights is None:
         _fail(context, solution)
+    if solution.fallback is not None:
+        context.say(f"{_what_failed(context.instance, solution)}; {solution.fallback} is used", level="WARNING")
     metrics = describe(weights, solution, evidence, setup, risk_free_rate=_risk_free_rate(task.params))
     frames = tables(weights, solution, evidence, setup)
     artifacts = tuple(context.log_frame(name, frame) for name, frame in frames.items())
@@ -114,7 +117,9 @@ def optimize(
             "lookback_sessions": int(setup["lookback"]),
             "solver_status": solution.status[:50],
             "fallback": solution.fallback,
-            "residuals": {name: _finite(value) for name, value in solution.residuals.items()},
+            "residuals": {
+                name: _finite(value) for name, value in measure_residuals(solution.constraints, weights).items()
+            },
         },
     )
 
@@ -188,6 +193,7 @@ def describe(
     )
     if figures["turnover"] is not None:
         figures["turnover"] += evidence.held_outside / 2.0
+    residuals = measure_residuals(solution.constraints, weights)
     return {
         **figures,
         "asset_count": len(evidence.symbols),
@@ -195,8 +201,8 @@ def describe(
         "fallback": solution.fallback or "none",
         "iterations": solution.iterations,
         "solve_seconds": solution.solve_seconds,
-        "constraint_residual": _worst(solution.residuals),
-        **{f"residual_{name}": _finite(value) for name, value in solution.residuals.items()},
+        "constraint_residual": _worst(residuals),
+        **{f"residual_{name}": _finite(value) for name, value in residuals.items()},
         "sessions_per_year": float(setup["sessions_per_year"]),
     }
 
@@ -277,21 +283,26 @@ def _fail(context: RunContext, solution: Solution) -> NoReturn:
     worst = _worst(solution.residuals)
     if worst is not None:
         context.log_metric("constraint_residual", worst)
+    raise SolverFailedError(
+        _what_failed(context.instance, solution),
+        next_step="loosen its constraints, or declare `fallback: equal_weight | inverse_volatility | previous`",
+    )
+
+
+def _what_failed(instance: str, solution: Solution) -> str:
     texts = {one.name: one.text for one in solution.constraints}
     broken = [
         f"{texts.get(name, name)} by {value:.3g}"
         for name, value in solution.residuals.items()
         if not value <= TOLERANCE
     ]
-    said = f"the optimisation of {context.instance} has no solution that holds: {solution.status}"
+    said = f"the optimisation of {instance} has no solution that holds: {solution.status}"
     if solution.message:
         said += f" ({solution.message})"
     if broken:
         nearest = "the nearest weights break" if solution.status == "infeasible" else "it breaks"
         said += f"; {nearest} {', '.join(broken)}"
-    raise SolverFailedError(
-        said, next_step="loosen its constraints, or declare `fallback: equal_weight | inverse_volatility | previous`"
-    )
+    return said
 
 
 def _risk_free_rate(params: Mapping[str, Any]) -> float:
