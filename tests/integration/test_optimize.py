@@ -201,6 +201,13 @@ def held(ctx):
     return pl.DataFrame({"date": [dt.date(2022, 11, 1)] * 30, "symbol": names, "weight": [1 / 30] * 30})
 
 
+def seen(ctx):
+    """Predictions whose fit had seen their dates."""
+    names = [f"S{number:02d}" for number in range(30)]
+    dates = {"date": [dt.date(2022, 12, 2)] * 30, "label_end": [dt.date(2022, 12, 9)] * 30}
+    return pl.DataFrame({**dates, "symbol": names, "prediction": [0.1] * 30})
+
+
 class Leader:
     """All in the name that rose most."""
 
@@ -270,6 +277,34 @@ def test_groups_members_expected_returns_and_previous_weights_are_inputs(researc
     means = dict(run.frame("expected_returns").select("symbol", "expected_return").iter_rows())
     expected = 0.1 * np.std(returns["S29"].to_numpy(), ddof=1) * 1.0 / np.sqrt(21) * 260
     assert means["S29"] == pytest.approx(expected, rel=1e-10)
+
+
+def test_in_sample_predictions_are_no_expected_returns(research: Research) -> None:
+    sources = research.root / "sources.py"
+    sources.write_text(sources.read_text() + INPUTS)
+    research.declare(
+        MINIMUM.replace("{prices: prices}", "{prices: prices, expected_returns: seen}")
+        + "    target: {unit: return}\n"
+        + '  seen: {kind: dataset, definition: "sources:seen"}\n'
+    )
+    run = research.ledger.run("minimum", recursive=True)
+    assert run.status == "failed"
+    assert "[in_sample_input]" in (run.reason or "")
+    assert "had seen labels up to 2022-12-09" in (run.reason or "")
+
+
+def test_the_weights_of_another_optimiser_can_be_the_previous_ones(research: Research) -> None:
+    follows = MINIMUM[len(PRICES) :].replace("minimum:", "follows:")
+    follows = follows.replace("{prices: prices}", "{prices: prices, previous_weights: minimum}")
+    research.declare(
+        MINIMUM + follows.replace("max_weights: 0.1", "max_weights: 0.5") + "    constraints: {turnover: 0.05}\n"
+    )
+    run = research.ledger.run("follows", recursive=True)
+    assert run.status == "completed", run.reason
+    before = research.ledger.runs(instance="minimum")[0].frame("weights")["weight"].to_numpy()
+    after = run.frame("weights")["weight"].to_numpy()
+    assert np.abs(after - before).sum() / 2 == pytest.approx(run.metrics["turnover"], abs=1e-9)
+    assert run.metrics["turnover"] <= 0.05 + 1e-6
 
 
 def test_an_optimiser_of_the_project_is_run_and_stale_when_its_code_changes(research: Research) -> None:

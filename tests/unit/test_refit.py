@@ -174,6 +174,16 @@ def test_gross_and_turnover_are_kept_by_the_best_ratio_which_is_solved_for_scale
     assert np.abs(weights - previous).sum() / 2 + 0.05 == pytest.approx(0.4, abs=1e-6)
 
 
+def test_turnover_is_kept_by_risk_budgeting_too() -> None:
+    previous = np.full(20, 0.05)
+    free = weights_of(solve(optimization.RiskBudgeting))
+    assert np.abs(free - previous).sum() / 2 > 0.1
+    one = refit(optimization.RiskBudgeting, constraints={"turnover": 0.05})
+    weights = weights_of(one.solve(returns_of(), symbols=SYMBOLS, previous=previous))
+    assert np.abs(weights - previous).sum() / 2 == pytest.approx(0.05, abs=1e-6)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-6)
+
+
 def test_constraints_that_cannot_be_kept_together_are_no_success_and_say_by_how_much() -> None:
     solution = solve(optimization.MeanRisk, {"max_weights": 0.04})
     assert (solution.weights, solution.status, solution.fallback) == (None, "infeasible", None)

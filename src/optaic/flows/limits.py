@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -17,11 +17,13 @@ Floats = npt.NDArray[np.float64]
 
 FULLY_INVESTED = frozenset(
     {
+        "BenchmarkTracker",
         "EqualWeighted",
         "HierarchicalEqualRiskContribution",
         "HierarchicalRiskParity",
         "InverseVolatility",
         "Random",
+        "RiskBudgeting",
         "SchurComplementary",
     }
 )
@@ -78,9 +80,9 @@ def list_constraints(
         found.append(_bound("min_weights", "each weight >= ", -np.eye(count), -low, low))
     if high is not None:
         found.append(_bound("max_weights", "each weight <= ", np.eye(count), high, high))
-    budget = params.get("budget", 1.0 if class_name in FULLY_INVESTED else None)
+    budget = budget_of(params, class_name)
     if budget is not None:
-        found.append(_total("budget", f"sum of weights = {budget:g}", float(budget), ones, is_equal=True))
+        found.append(_total("budget", f"sum of weights = {budget:g}", budget, ones, is_equal=True))
     if params.get("min_budget") is not None:
         least = float(params["min_budget"])
         found.append(_total("min_budget", f"sum of weights >= {least:g}", -least, -ones))
@@ -105,6 +107,12 @@ def list_constraints(
         limits = np.full(count, float(each))
         found.append(Constraint(name="max_turnover", text=text, limits=limits, absolute=np.eye(count), center=previous))
     return found + _own(own or {}, ones, previous, held_outside)
+
+
+def budget_of(params: Mapping[str, Any], class_name: str) -> float | None:
+    """Give what the weights of an estimator must add up to; None if nothing says so."""
+    budget = params.get("budget", 1.0 if class_name in FULLY_INVESTED else None)
+    return None if budget is None else float(budget)
 
 
 def nearest_residuals(constraints: Sequence[Constraint], count: int) -> dict[str, float]:
@@ -150,14 +158,18 @@ def nearest_residuals(constraints: Sequence[Constraint], count: int) -> dict[str
     return {item.name: item.residual(nearest) for item in constraints}
 
 
-def convex_constraints(own: Mapping[str, float], params: Mapping[str, Any], *, previous: Any, outside: float) -> Any:
+def convex_constraints(
+    own: Mapping[str, float], *, budget: float | None, previous: Floats | None, outside: float
+) -> Callable[[Any], list[Any]]:
     """Give the product's own constraints as skfolio's `add_constraints`: a function of the solver's weights.
 
     Parameters
     ----------
-    own, params
+    own
         As for `list_constraints`.
-    previous
+    budget
+        What the weights must add up to; None if nothing says so.
+    previous : ndarray of shape (n_symbols,), float64, optional
         The weights before; None if there are none.
     outside
         As `held_outside` there.
@@ -171,11 +183,10 @@ def convex_constraints(own: Mapping[str, float], params: Mapping[str, Any], *, p
     -----
     Ratios are solved for scaled weights, whose sum over the budget is the scale.
     """
-    budget = params.get("budget")
 
     def constrain(weights: Any) -> list[Any]:
         cvxpy: Any = importlib.import_module("cvxpy")
-        scale: Any = cvxpy.sum(weights) / float(budget) if budget else 1.0
+        scale: Any = cvxpy.sum(weights) / budget if budget else 1.0
         kept: list[Any] = []
         if "gross" in own:
             kept.append(cvxpy.norm1(weights) <= own["gross"] * scale)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optaic.errors import InvalidInputError
-from optaic.flows.limits import convex_constraints, list_constraints, nearest_residuals
+from optaic.flows.limits import budget_of, convex_constraints, list_constraints, nearest_residuals
 from optaic.flows.optimizer import Optimizer, make_optimizer, require_library, use_expected_returns
 from optaic.quant.allocation import sample_moments
 from optaic.quant.constraint import Constraint, measure_residuals
@@ -214,12 +214,13 @@ class Refit:
                 next_step="take `constraints:` out, or use skfolio.optimization:MeanRisk",
             )
         is_scaled = getattr(params.get("objective_function"), "name", "MAXIMIZE_RATIO") == "MAXIMIZE_RATIO"
-        if is_scaled and not params.get("budget"):
+        budget = budget_of(params, type(optimizer).__name__)
+        if is_scaled and not budget:
             raise InvalidInputError(
                 f"{self.instance}: gross and turnover of a ratio need a budget", next_step="set the param budget: 1.0"
             )
         optimizer.set_params(
-            add_constraints=convex_constraints(self.constraints, params, previous=previous, outside=held_outside)
+            add_constraints=convex_constraints(self.constraints, budget=budget, previous=previous, outside=held_outside)
         )
 
     def _judge_error(
