@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.optimizer import EXPECTED, GROUPS, PREVIOUS, PRICES, UNIVERSE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
@@ -21,11 +22,6 @@ from optaic.quant.allocation import drift_weights, scale_scores
 if TYPE_CHECKING:
     from optaic.flows.context import RunContext
     from optaic.flows.input import Input
-
-PRICES, EXPECTED, PREVIOUS, GROUPS, UNIVERSE = "prices", "expected_returns", "previous_weights", "groups", "universe"
-"""The roles that an optimiser reads."""
-
-ROLES = (PRICES, EXPECTED, PREVIOUS, GROUPS, UNIVERSE)
 
 Floats = npt.NDArray[np.float64]
 

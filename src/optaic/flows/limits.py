@@ -29,9 +29,6 @@ FULLY_INVESTED = frozenset(
 )
 """Optimisers of skfolio without a parameter for it whose weights add up to 1."""
 
-OWN_CONSTRAINTS = ("gross", "turnover")
-"""What the product constrains beside the parameters of the estimator."""
-
 
 def list_constraints(
     params: Mapping[str, Any],

@@ -11,13 +11,14 @@ from typing import Any, NoReturn, cast
 import polars as pl
 
 from optaic.domain.fingerprint import digest_of
+from optaic.domain.optimizer import Fallback
 from optaic.errors import SolverFailedError
 from optaic.flows.allotment import write_report
 from optaic.flows.calendar import SESSIONS_PER_YEAR
 from optaic.flows.context import RunContext
 from optaic.flows.evidence import Evidence, gather
 from optaic.flows.optimizer import load_optimizer
-from optaic.flows.refit import TOLERANCE, Fallback, Floats, Refit, Solution
+from optaic.flows.refit import TOLERANCE, Floats, Refit, Solution
 from optaic.flows.task import Output, Result, Task
 from optaic.quant.allocation import describe_allocation
 from optaic.quant.constraint import measure_residuals

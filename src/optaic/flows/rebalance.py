@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from optaic.flows.refit import Fallback, Refit
+from optaic.domain.optimizer import Fallback
+from optaic.flows.refit import Refit
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]

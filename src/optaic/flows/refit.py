@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from optaic.domain.optimizer import Fallback
 from optaic.errors import InvalidInputError
 from optaic.flows.limits import budget_of, convex_constraints, list_constraints, nearest_residuals
 from optaic.flows.optimizer import Optimizer, make_optimizer, require_library, use_expected_returns
@@ -18,10 +19,6 @@ from optaic.quant.allocation import sample_moments
 from optaic.quant.constraint import Constraint, measure_residuals
 
 Floats = npt.NDArray[np.float64]
-Fallback = Literal["equal_weight", "inverse_volatility", "previous"]
-
-FALLBACKS: tuple[Fallback, ...] = ("equal_weight", "inverse_volatility", "previous")
-
 TOLERANCE = 1e-6
 """By how much a constraint may be broken, in units of weight."""
 

@@ -6,16 +6,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from optaic.domain.optimizer import EXPECTED, FALLBACKS, OWN_CONSTRAINTS, PRICES, ROLES
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
-from optaic.flows.evidence import EXPECTED, PRICES, ROLES
-from optaic.flows.limits import OWN_CONSTRAINTS
 from optaic.project.document import Document, Entry
 from optaic.project.spec import InputSpec
 
 FIELDS = ("lookback", "date", "fallback", "calendar", "constraints", "target")
-
-FALLBACKS = ("equal_weight", "inverse_volatility", "previous")
 
 _UNITS = ("return", "score")
 _MAX_LOOKBACK = 100_000
