@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         RunCancelledError,
         SchemaChangedError,
         SecretMissingError,
+        SolverFailedError,
         StorageError,
         UntrustedModelError,
         UpstreamNotReadyError,
@@ -87,6 +88,7 @@ __all__ = [
     "RetryableError",
     "RunCancelledError",
     "EngineError",
+    "SolverFailedError",
     "__version__",
 ]
 

@@ -27,6 +27,7 @@
     │   ├── InSampleInputError        predictions are for dates that their fit had seen
     │   ├── FeaturesChangedError      the features are not those that the model was trained on
     │   ├── UntrustedModelError       a stored model holds types that may not be loaded
+    │   ├── SolverFailedError         an optimisation has no solution that could be believed
     │   ├── SecretMissingError        the worker lacks an environment variable that a param names
     │   ├── RetryableError            raised by a flow: try this run again
     │   └── RunCancelledError         raised inside a flow whose run was asked to stop
@@ -277,6 +278,12 @@ class UntrustedModelError(FlowError):
     """A stored model holds types that are not on the allow-list, so nothing of it was loaded."""
 
     code = "untrusted_model"
+
+
+class SolverFailedError(FlowError):
+    """An optimisation has no solution that holds: infeasible, inaccurate, or it breaks a constraint."""
+
+    code = "solver_failed"
 
 
 class SecretMissingError(FlowError):

@@ -44,6 +44,7 @@ PROMISED = {
     "RunHandle",
     "SchemaChangedError",
     "SecretMissingError",
+    "SolverFailedError",
     "StorageError",
     "UpstreamNotReadyError",
     "__version__",

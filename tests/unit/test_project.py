@@ -182,7 +182,6 @@ A = HEAD + "  a: {kind: dataset, definition: 'm:f'"
         (HEAD + "  §a: {definition: 'm:f'}\n", "has no kind"),
         (HEAD + "  a: {kind: §datset}\n", "'datset' is not a kind; did you mean 'dataset'?"),
         (
-            HEAD + "  a: {kind: §portfolio_optimizer, anything: 1}\n",
             "kind 'portfolio_optimizer' is not there yet in this version",
         ),
         (HEAD + "  a: {kind: dataset, §files: 'x.csv'}\n", "`files:` is not there yet"),

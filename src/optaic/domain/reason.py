@@ -39,6 +39,8 @@ class ReasonCode(StrEnum):
     """A feature of a model is missing, renamed or of another type than it was trained on."""
     UNTRUSTED_MODEL = "untrusted_model"
     """A stored model holds types that are not on the allow-list."""
+    SOLVER_FAILED = "solver_failed"
+    """An optimisation has no solution, or none that could be believed."""
     CODE_MISMATCH = "code_mismatch"
     """The code on the machine is not the code that the run was submitted with."""
     UPSTREAM_NOT_READY = "upstream_not_ready"

@@ -45,16 +45,6 @@ from optaic.flows.reporter import Sink
 from optaic.flows.secret import masker, secret_values
 from optaic.flows.task import Result, Task
 
-FLOWS: dict[FlowKind, str] = {
-    FlowKind.REFRESH: "optaic.flows.refresh:refresh",
-    FlowKind.PREVIEW: "optaic.flows.preview:preview",
-    FlowKind.BACKTEST: "optaic.flows.backtest:backtest",
-    FlowKind.TRAIN: "optaic.flows.train:train",
-    FlowKind.INFER: "optaic.flows.infer:infer",
-    FlowKind.MONITOR: "optaic.flows.monitor:monitor",
-}
-"""By kind, the function `(task, definition, context, store) -> Result` that executes a flow, as `module:name`."""
-
 MAX_MESSAGE_CHARS = 500
 MAX_TRACEBACK_CHARS = 1 << 20
 """A longer traceback loses its beginning: the exception is told at its end."""
@@ -286,11 +276,8 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
 
 
 def _flow_of(kind: FlowKind) -> Flow:
-    name = FLOWS.get(kind)
-    if name is None:
-        raise FlowError(f"this version cannot execute flows of kind {kind}")
-    module, _, attribute = name.partition(":")
-    return cast("Flow", getattr(importlib.import_module(module), attribute))
+    """Find the function `(task, definition, context, store) -> Result` of a kind of flow: they have one name."""
+    return cast("Flow", getattr(importlib.import_module(f"optaic.flows.{kind.value}"), kind.value))
 
 
 def _seed(seed: int) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "CodeLocation",
     "SourceSnapshot",
     "code_digest",
+    "find_statement",
     "load_definition",
     "locate",
     "params_schema",
@@ -189,6 +190,25 @@ def _constructor_schema(found: ast.stmt | None) -> dict[str, Any]:
         defaults=arguments.defaults,
     )
     return schema_of(ast.FunctionDef(name=found.name, args=described, body=[], decorator_list=[]), given=())
+
+
+def find_statement(location: CodeLocation) -> tuple[Module | None, ast.stmt | None]:
+    """Find the statement that writes a definition, and the module that it stands in; nothing is executed.
+
+    Returns
+    -------
+    tuple of (Module or None, ast.stmt or None)
+        None where its name cannot be followed so far, or it is not there as source.
+
+    Raises
+    ------
+    InvalidInputError
+        If a module cannot be read or parsed.
+    """
+    if not location.module.is_source:
+        return None, None
+    trail, statement = _trail(location)
+    return trail[-1], statement
 
 
 def load_definition(code_ref: str, root: Path) -> Callable[..., Any]:

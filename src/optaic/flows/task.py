@@ -158,7 +158,8 @@ class Output:
     identity
         What beside the files makes two outputs the same; for files whose bytes are not the same twice, instead of them.
     detail
-        What the kind of flow adds to the version, as JSON.
+        What the kind of flow adds to the version, as JSON. Its `basis`, if there is one, says how the content was made:
+        where it is not that of the version before, all of the content may differ, whatever `changed_from` says.
     """
 
     artifacts: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, and_, func, insert, select
@@ -130,12 +130,15 @@ def publish_output(
     stored = {item.name: item.stored.sha256 for item in files}
     digest = output.identity or digest_of({name: stored[name] for name in output.artifacts})
     previous = tx.conn.execute(
-        select(versions.c.id, versions.c.number, versions.c.content_digest)
+        select(versions.c.id, versions.c.number, versions.c.content_digest, versions.c.detail)
         .join(flows, and_(flows.c.tenant_id == versions.c.tenant_id, flows.c.current_version_id == versions.c.id))
         .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == flow_id)
     ).one_or_none()
     if previous is not None and previous.content_digest == digest:
         return None
+    # What was made in another way may differ on every date.
+    before: Mapping[str, Any] = (previous.detail if previous is not None else None) or {}
+    is_alike = before.get("basis") == output.detail.get("basis")
     version_id = new_id()
     tx.conn.execute(
         insert(versions).values(
@@ -148,7 +151,7 @@ def publish_output(
             content_digest=digest,
             first_data_date=output.first_data_date,
             last_data_date=output.last_data_date,
-            changed_from=output.changed_from,
+            changed_from=output.changed_from if is_alike else None,
             detail=dict(output.detail) or None,
             created_at=db_now(),
         )

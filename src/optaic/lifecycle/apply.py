@@ -18,6 +18,7 @@ from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
 from optaic.flows.estimator import check_estimator
+from optaic.flows.signature import check_parts, optimizer_schema
 from optaic.flows.source import SourceSnapshot, source_snapshot
 from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
@@ -143,14 +144,19 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         location = locate(spec.definition, project.root)
         is_model = spec.kind is InstanceKind.MODEL
         given = (START,) if spec.kind is InstanceKind.DATASET else ()
-        schema = params_schema(location, given=given, takes_context=not is_model)
+        if spec.kind is InstanceKind.PORTFOLIO_OPTIMIZER:
+            schema = optimizer_schema(location, project.root)
+        else:
+            schema = params_schema(location, given=given, takes_context=not is_model)
         if is_model:
             check_estimator(location, read_settings(project.root, os.environ).estimators)
     except (InvalidInputError, NotFoundError) as error:
         raise project.error(spec, error.message, next_step=error.next_step, place=("definition",)) from error
     try:
         params = check_params(schema, spec.params, instance=spec.name)
-    except InvalidInputError as error:
+        if spec.kind is InstanceKind.PORTFOLIO_OPTIMIZER:
+            check_parts(params, project.root, instance=spec.name)
+    except (InvalidInputError, NotFoundError) as error:
         raise project.error(spec, error.message, next_step=error.next_step, place=("params",)) from error
     config = {**spec.config, "params": params}
     return _Prepared(

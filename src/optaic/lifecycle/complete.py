@@ -26,6 +26,7 @@ from optaic.errors import ConflictError, InvalidOutputError, NoOutputError
 from optaic.flows.task import DatasetChange, Result
 from optaic.ledger import alerts, attempts, catalog, runs, versions
 from optaic.ledger.attempts import Report
+from optaic.ledger.columns import UtcDateTime
 from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
@@ -355,6 +356,8 @@ def _write_extension(tx: Transaction, run: Run, metrics: Mapping[str, Any], fiel
 
 
 def _typed(column: Any, value: Any) -> Any:
+    if isinstance(value, str) and isinstance(column.type, UtcDateTime):
+        return dt.datetime.fromisoformat(value)
     if isinstance(value, str) and column.type.python_type is dt.date:
         return dt.date.fromisoformat(value)
     if isinstance(value, float) and not math.isfinite(value):

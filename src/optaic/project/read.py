@@ -19,6 +19,8 @@ from optaic.flows.secret import REFERENCE
 from optaic.project import model
 from optaic.project.document import Document, Entry, place
 from optaic.project.monitor import monitor_inputs, read_monitor
+from optaic.project.optimizer import FIELDS as OPTIMIZER_FIELDS
+from optaic.project.optimizer import read_optimizer
 from optaic.project.policy import is_null, read_freshness, read_key, read_known_at, read_policies, read_schedule
 from optaic.project.procedure import read_procedure
 from optaic.project.reference import PROJECT_NAME, check_name, check_selector, parse_input
@@ -31,6 +33,7 @@ _FIELDS = {
     InstanceKind.EXPERIMENT: (*_COMMON, "expression"),
     InstanceKind.BACKTEST: (*_COMMON, "config", "monitor"),
     InstanceKind.MODEL: (*_COMMON, *model.FIELDS, "monitor"),
+    InstanceKind.PORTFOLIO_OPTIMIZER: (*_COMMON, *OPTIMIZER_FIELDS),
 }
 _LATER = {InstanceKind.DATASET: ("files", "sql")}
 _NOT_YET = "is not there yet in this version"
@@ -109,16 +112,11 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
         **declared,
         "inputs": {item.role: _input_config(item) for item in inputs},
     }
-    procedure = read_procedure(document, kind, fields, entry, what, inputs=inputs, params=config["params"])
-    config |= procedure
+    config |= read_procedure(document, kind, fields, entry, what, inputs=inputs, params=config["params"])
+    config |= _of_kind(document, kind, fields, entry, what, inputs=inputs, config=config)
     flow_inputs = {main_flow_kind(kind): inputs}
     if kind is InstanceKind.MODEL:
-        config |= model.read_model(document, fields, entry, what, inputs=inputs)
         flow_inputs = model.model_flows(name, inputs, config)
-    if kind is InstanceKind.DATASET:
-        config["key"] = list(read_key(document, fields.get("key")))
-        if "expression" not in procedure:
-            config["known_at"] = read_known_at(document, fields.get("known_at"), config)
     freshness = read_freshness(document, fields.get("freshness"), calendar_of(config))
     if freshness is not None:
         config["freshness"] = freshness
@@ -153,6 +151,29 @@ def _instance(document: Document, name: str, entry: Entry) -> InstanceSpec | Non
     )
 
 
+def _of_kind(
+    document: Document,
+    kind: InstanceKind,
+    fields: Mapping[str, Entry],
+    entry: Entry,
+    what: str,
+    *,
+    inputs: tuple[InputSpec, ...],
+    config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Read what only instances of a kind declare."""
+    if kind is InstanceKind.MODEL:
+        return model.read_model(document, fields, entry, what, inputs=inputs)
+    if kind is InstanceKind.PORTFOLIO_OPTIMIZER:
+        return read_optimizer(document, fields, entry, what, inputs)
+    found: dict[str, Any] = {}
+    if kind is InstanceKind.DATASET:
+        found["key"] = list(read_key(document, fields.get("key")))
+        if "expression" not in config:
+            found["known_at"] = read_known_at(document, fields.get("known_at"), {**config, **found})
+    return found
+
+
 def _check_schedule(document: Document, entry: Entry, inputs: Sequence[InputSpec]) -> None:
     if not any(item.selector == "current" for item in inputs):
         document.report(
@@ -172,9 +193,6 @@ def _kind(document: Document, entry: Entry | None, instance: Entry, what: str) -
         document.report(
             entry.value, f"{kind[:60]!r} is not a kind{did_you_mean(kind, kinds)}", f"the kinds: {', '.join(kinds)}"
         )
-        return None
-    if kind not in _FIELDS:
-        document.report(entry.value, f"kind {kind!r} {_NOT_YET}", f"use one of: {', '.join(_FIELDS)}")
         return None
     return InstanceKind(kind)
 

@@ -8,6 +8,7 @@ from optaic.domain.metric.definition import Better, Metric, Unit
 from optaic.domain.metric.experiment import EXPERIMENT
 from optaic.domain.metric.inference import INFERENCE
 from optaic.domain.metric.monitoring import MONITORING
+from optaic.domain.metric.optimization import OPTIMIZATION
 from optaic.domain.metric.pipeline import PIPELINE
 from optaic.domain.metric.training import TRAINING
 
@@ -20,5 +21,6 @@ STANDARD_METRICS: dict[RunType, tuple[Metric, ...]] = {
     RunType.TRAINING: TRAINING,
     RunType.INFERENCE: INFERENCE,
     RunType.MONITORING: MONITORING,
+    RunType.PORTFOLIO_OPTIMIZATION: OPTIMIZATION,
 }
 """By run type; the types that this version does not execute yet have none."""
