@@ -181,9 +181,6 @@ A = HEAD + "  a: {kind: dataset, definition: 'm:f'"
         (HEAD + "  a: §prices\n", "must be a mapping"),
         (HEAD + "  §a: {definition: 'm:f'}\n", "has no kind"),
         (HEAD + "  a: {kind: §datset}\n", "'datset' is not a kind; did you mean 'dataset'?"),
-        (
-            "kind 'portfolio_optimizer' is not there yet in this version",
-        ),
         (HEAD + "  a: {kind: dataset, §files: 'x.csv'}\n", "`files:` is not there yet"),
         (HEAD + "  §a: {kind: backtest}\n", "reads no prices"),
         (HEAD + "  a: {kind: backtest, §inputs: {prices: p}}\n", "needs one of signal and weights"),
