@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,7 @@ def make_engine(url: str) -> Engine:
             )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "invalidate", _end_sqlite)
             return engine
         case "postgresql":
             if parsed.drivername == "postgresql":
@@ -196,6 +198,13 @@ def _begin_sqlite(conn: Connection) -> None:
     # A deferred transaction that reads first and then writes fails at once with "database is locked" when another
     # process wrote in between; one that takes the write lock first waits its turn.
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("optaic_write") else "BEGIN")
+
+
+def _end_sqlite(connection: Any, _record: object, _error: object) -> None:
+    # An interrupt gives a connection up in the middle of its transaction. Closing it does not end the transaction as
+    # long as a cursor lives, and the traceback that a notebook keeps holds one.
+    with suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _try_idle_connections(engine: Engine) -> None:
