@@ -87,8 +87,11 @@ def _renew_lease(lease_seconds: float) -> ReturningUpdate[Any]:
         .values(heartbeat_at=db_now(), lease_expires_at=db_now(lease_seconds))
         .returning(
             attempts.c.lease_expires_at,
+            # By the same values, not by the attempt's columns: SQLite's RETURNING is compiled without names of tables,
+            # and `tenant_id = tenant_id` says nothing.
             select(runs.c.cancel_requested_at)
-            .where(runs.c.tenant_id == attempts.c.tenant_id, runs.c.id == attempts.c.run_id)
+            .where(runs.c.tenant_id == bindparam("tenant"), runs.c.id == bindparam("run"))
+            .correlate(None)
             .scalar_subquery()
             .label("cancel_requested_at"),
         )
