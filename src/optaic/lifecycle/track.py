@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from optaic.domain.fingerprint import digest_of, fingerprint
@@ -16,7 +17,7 @@ from optaic.errors import ConflictError, InvalidInputError, NotFoundError, Upstr
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import activities, attempts, catalog, declaration, runs, versions
 from optaic.ledger.catalog import Flow, FlowInput
-from optaic.ledger.session import Database, Transaction
+from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.lifecycle.claim import Claim
 from optaic.lifecycle.pins import insert_pins
 
@@ -134,6 +135,10 @@ FlowReference = tuple[str, tuple[str, ...], int | None]
 
 def _experiment(tx: Transaction, name: str) -> Flow:
     target = f"{name}.{FlowKind.PREVIEW}"
+    with suppress(NotFoundError):
+        return catalog.find_flow(tx, target)
+    # Others may be making it at this moment: whoever comes second finds it.
+    lock_graph(tx)
     try:
         return catalog.find_flow(tx, target)
     except NotFoundError:
