@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 import math
 import os
-import re
 import threading
 import time
 import uuid
@@ -27,7 +26,7 @@ from optaic.ledger import attempts
 from optaic.ledger.attempts import Report
 from optaic.lifecycle.claim import Claim
 from optaic.lifecycle.complete import complete, end_attempt
-from optaic.lifecycle.track import FlowReference, track
+from optaic.lifecycle.track import read_inputs, track
 from optaic.worker import worker_name
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
     from optaic.domain.artifact import Artifact
     from optaic.flows.input import Input
-
-_REFERENCE = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?(?:@(\d+))?")
 
 
 class Tracked:
@@ -61,7 +58,7 @@ class Tracked:
         self._runtime = runtime
         self._name = name
         self._params = params
-        self._inputs = _read_inputs(inputs)
+        self._inputs = read_inputs(inputs)
         self._seed = seed
         self._as_of = as_of
         self._claim: Claim | None = None
@@ -75,6 +72,7 @@ class Tracked:
         self._heart: threading.Thread | None = None
         self._lost: LeaseLostError | None = None
         self._sure_until = 0.0
+        self._owner = os.getpid()
 
     def __enter__(self) -> Self:
         """Record and claim the run.
@@ -101,6 +99,7 @@ class Tracked:
             seed=self._seed,
             as_of=self._as_of,
         )
+        self._owner = os.getpid()
         self._context = RunContext(self._claim.task, store=self._runtime.store, sink=self._take)
         self._alarm = Alarm(settings.lease_seconds / 3, self._start_heart)
         return self
@@ -117,6 +116,8 @@ class Tracked:
         LeaseLostError
             If the run was taken away meanwhile; nothing was changed.
         """
+        if self._owner != os.getpid():
+            return  # a process that was forked inside of the block leaves it too, but the run is not its own
         context, held = self._inside(), self._held()
         self._ended.set()
         if error is not None and kind is not None:
@@ -290,6 +291,11 @@ class Tracked:
         While the lease that was renewed last cannot have expired, nobody can have taken the run, and nobody is asked.
         """
         context, held = self._inside(), self._held()
+        if self._owner != os.getpid():
+            raise InvalidInputError(
+                "a process that was forked inside of a tracked block cannot write for its run",
+                next_step="return the results to the block's own process and log them there",
+            )
         if self._lost is None and time.monotonic() > self._sure_until:
             try:
                 with self._runtime.database.read() as tx:
@@ -369,26 +375,6 @@ def _report(batches: Sequence[Batch]) -> Report:
             for at, level, text, stream in batch.lines
         ],
     )
-
-
-def _read_inputs(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, FlowReference]:
-    if isinstance(inputs, str):
-        inputs = [inputs]
-    pairs = inputs.items() if isinstance(inputs, Mapping) else [(_role(text), text) for text in inputs]
-    found: dict[str, FlowReference] = {}
-    for role, text in pairs:
-        match = _REFERENCE.fullmatch(text)
-        if match is None:
-            raise InvalidInputError(
-                f"{text!r} is not a dataset", next_step="write prices, prices[close] or prices[close]@3"
-            )
-        columns = tuple(part.strip() for part in (match[2] or "").split(",") if part.strip())
-        found[role] = (match[1], columns, int(match[3]) if match[3] else None)
-    return found
-
-
-def _role(text: str) -> str:
-    return re.split(r"[\[@]", text, maxsplit=1)[0]
 
 
 def _log_traceback(
