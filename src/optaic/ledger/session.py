@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import uuid
+import weakref
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from optaic.domain.principal import DEFAULT_TENANT, OWNER_ID
 from optaic.errors import LedgerError
@@ -89,6 +91,7 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             # SQLite's readers have a snapshot anyway. Writers read what is committed, and lock what they decide on.
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        _open.add(self)
 
     @contextmanager
     def write(
@@ -124,6 +127,35 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def prepare_fork(self) -> None:
+        """Close what nobody uses, before a fork: what SQLite knows of a file's locks does not survive it."""
+        if self.engine.dialect.name == "sqlite":
+            self.engine.dispose()
+
+    def forget_connections(self) -> None:
+        """Leave the connections to the process that opened them, in one that it forked, and open others when wanted."""
+        _inherited.append(self.engine.pool)
+        self.engine.dispose(close=False)
+
+
+_open: weakref.WeakSet[Database] = weakref.WeakSet()
+
+_inherited: list[Pool] = []
+"""Kept, so that nobody in a forked process closes what is its parent's."""
+
+
+def _prepare_fork() -> None:
+    for database in list(_open):
+        database.prepare_fork()
+
+
+def _forget_connections() -> None:
+    for database in list(_open):
+        database.forget_connections()
+
+
+os.register_at_fork(before=_prepare_fork, after_in_child=_forget_connections)
 
 
 @contextmanager
