@@ -221,6 +221,22 @@ def write_report(tx: Transaction, run_id: uuid.UUID, attempt: int, report: Repor
         )
 
 
+def has_reported(tx: Transaction, run_id: uuid.UUID, attempt: int, position: int) -> bool:
+    """Whether an attempt has written a metric point or log chunk of this number."""
+    return any(
+        tx.conn.execute(
+            select(table.c.position).where(
+                table.c.tenant_id == tx.tenant_id,
+                table.c.run_id == run_id,
+                table.c.attempt == attempt,
+                table.c.position == position,
+            )
+        ).first()
+        is not None
+        for table in (metric_points, log_chunks)
+    )
+
+
 def last_values(tx: Transaction, run_id: uuid.UUID, attempt: int) -> dict[str, float | None]:
     """Read the last value of each metric that an attempt reported."""
     rows = tx.conn.execute(_select_last(), {"tenant": tx.tenant_id, "run": run_id, "attempt": attempt})
