@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 import os
-import re
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Self
 from optaic.bootstrap import Runtime
 from optaic.domain.lease import AttemptOutcome
 from optaic.domain.reason import Reason, ReasonCode
+from optaic.domain.status import RunStatus
 from optaic.errors import ConflictError, InvalidInputError, LeaseLostError, LedgerError, NoOutputError, OptaicError
 from optaic.flows.alarm import Alarm
 from optaic.flows.context import RunContext
-from optaic.flows.report import Batch, instant
+from optaic.flows.report import Batch
 from optaic.flows.task import Result
-from optaic.ledger import attempts
-from optaic.ledger.attempts import Report
+from optaic.ledger import attempts, runs
 from optaic.lifecycle.claim import Claim
 from optaic.lifecycle.complete import complete, end_attempt
-from optaic.lifecycle.track import FlowReference, track
+from optaic.lifecycle.report import Unwritten
+from optaic.lifecycle.track import read_inputs, track
 from optaic.worker import worker_name
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     from optaic.domain.artifact import Artifact
     from optaic.flows.input import Input
 
-_REFERENCE = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?(?:@(\d+))?")
+END_SECONDS = 5.0
+"""For how long the end of a block is tried when the database is away."""
 
 
 class Tracked:
@@ -61,20 +61,20 @@ class Tracked:
         self._runtime = runtime
         self._name = name
         self._params = params
-        self._inputs = _read_inputs(inputs)
+        self._inputs = read_inputs(inputs)
         self._seed = seed
         self._as_of = as_of
         self._claim: Claim | None = None
         self._context: RunContext | None = None
-        self._position = 0
         self._is_ending = False
-        self._unwritten: list[Batch] = []
+        self._unwritten = Unwritten()
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._alarm: Alarm | None = None
         self._heart: threading.Thread | None = None
         self._lost: LeaseLostError | None = None
         self._sure_until = 0.0
+        self._owner = os.getpid()
 
     def __enter__(self) -> Self:
         """Record and claim the run.
@@ -101,6 +101,7 @@ class Tracked:
             seed=self._seed,
             as_of=self._as_of,
         )
+        self._owner = os.getpid()
         self._context = RunContext(self._claim.task, store=self._runtime.store, sink=self._take)
         self._alarm = Alarm(settings.lease_seconds / 3, self._start_heart)
         return self
@@ -117,6 +118,8 @@ class Tracked:
         LeaseLostError
             If the run was taken away meanwhile; nothing was changed.
         """
+        if self._owner != os.getpid():
+            return  # a process that was forked inside of the block leaves it too, but the run is not its own
         context, held = self._inside(), self._held()
         self._ended.set()
         if error is not None and kind is not None:
@@ -139,7 +142,7 @@ class Tracked:
             error.add_note(f"optaic: run {held.run.id} could not be ended: {failure.message}")
         except Exception as failure:
             # What the block reported cannot be stored. The run fails all the same, and the block's own error goes on.
-            self._unwritten = []
+            self._unwritten.clear()
             message = f"what the block reported could not be stored: {type(failure).__name__}"
             with suppress(OptaicError):
                 self._fail(held, ReasonCode.INVALID_OUTPUT, message, None)
@@ -154,23 +157,29 @@ class Tracked:
             if self._lost is not None:
                 raise self._lost
             result = Result(metrics=context.metrics, artifacts=context.artifacts, slices=context.slices)
-            try:
+
+            def end() -> None:
+                if self._unwritten.is_doubted:
+                    self._write()
                 complete(
                     database,
                     run_id,
                     held.attempt,
                     result,
-                    last_report=_report(self._unwritten),
-                    position=self._position,
+                    last_report=self._unwritten.report(),
+                    position=self._unwritten.position,
                     held=held.run,
                     actor_id=database.actor_id,
                 )
+
+            try:
+                self._insist(end)
             except NoOutputError as nothing:
-                self._write_last()
+                self._insist(self._write_last)
                 self._fail(held, ReasonCode.NO_OUTPUT, nothing.message, nothing.next_step)
                 raise
             return
-        self._write_last()
+        self._insist(self._write_last)
         if issubclass(kind, KeyboardInterrupt):
             reason = Reason(
                 code=ReasonCode.CANCELLED, message="interrupted from the keyboard", next_step="run the program again"
@@ -290,6 +299,11 @@ class Tracked:
         While the lease that was renewed last cannot have expired, nobody can have taken the run, and nobody is asked.
         """
         context, held = self._inside(), self._held()
+        if self._owner != os.getpid():
+            raise InvalidInputError(
+                "a process that was forked inside of a tracked block cannot write for its run",
+                next_step="return the results to the block's own process and log them there",
+            )
         if self._lost is None and time.monotonic() > self._sure_until:
             try:
                 with self._runtime.database.read() as tx:
@@ -303,21 +317,23 @@ class Tracked:
             raise self._lost
 
     def _take(self, batch: Batch) -> None:
-        """Write a batch of reports; the last ones are written with the end of the run."""
-        if self._is_ending:
-            self._unwritten.append(batch)
-        else:
-            self._write([batch])
+        """Write a batch of reports; the last ones are written with the end of the run.
+
+        What a database that is away does not take is written with the next one, or with the end.
+        """
+        with self._writing:
+            self._unwritten.add(batch)
+        if not self._is_ending:
+            with suppress(LedgerError):
+                self._write()
 
     def _write_last(self) -> None:
         if self._unwritten:
-            self._write(self._unwritten)
-            self._unwritten = []
+            self._write()
 
-    def _write(self, batches: Sequence[Batch]) -> None:
-        """Write reports; it renews the lease too."""
+    def _write(self, *, is_heartbeat: bool = False) -> None:
+        """Renew the lease, and write what was reported unless it is a heartbeat only."""
         held = self._held()
-        report = _report(batches)
         with self._writing:
             if self._lost is not None:
                 raise self._lost
@@ -325,14 +341,36 @@ class Tracked:
             try:
                 with self._runtime.database.write() as tx:
                     hold = attempts.renew(tx, held.run.id, held.attempt, self._runtime.settings.lease)
-                    attempts.write_report(tx, held.run.id, held.attempt, report, position=self._position)
+                    if not is_heartbeat:
+                        self._unwritten.write(tx, held.run.id, held.attempt)
             except LeaseLostError as error:
                 self._lost = error
                 raise
-            self._position += max(len(report.points), 1)
+            if not is_heartbeat:
+                self._unwritten.written()
             self._sure_until = asked_at + self._runtime.settings.lease_seconds
         if hold.is_cancel_requested and self._context is not None:
             self._context.ask_cancel()
+
+    def _insist(self, write: Callable[[], object]) -> object:
+        """Try a write of the end for a moment: the database may have been restarted since the last one."""
+        give_up_at = time.monotonic() + END_SECONDS
+        is_doubted = False
+        while True:
+            try:
+                return write()
+            except LedgerError:
+                if time.monotonic() > give_up_at:
+                    raise
+                is_doubted = True
+                time.sleep(0.1)
+            except LeaseLostError:
+                # Only the block completes its run: what seemed to fail had been committed.
+                if is_doubted:
+                    with self._runtime.database.read() as tx:
+                        if (ended := runs.get(tx, self._held().run.id)).status is RunStatus.COMPLETED:
+                            return ended
+                raise
 
     def _start_heart(self) -> None:
         heart = threading.Thread(target=self._beat, name="optaic-heartbeat", daemon=True)
@@ -345,50 +383,12 @@ class Tracked:
         while not self._ended.is_set():
             last = time.monotonic()
             try:
-                self._write([])
+                self._write(is_heartbeat=True)
             except LeaseLostError:
                 return
             except LedgerError:
                 pass  # the next one may pass
             self._ended.wait(max(seconds - (time.monotonic() - last), 0.05))
-
-
-def _report(batches: Sequence[Batch]) -> Report:
-    """Make one report of some batches, in order; of their progress, the last."""
-    progress = next((one.progress for one in reversed(batches) if one.progress is not None), None)
-    return Report(
-        progress=None if progress is None else (progress[0], progress[1]),
-        points=[
-            (key, step, None if math.isnan(value) else value, instant(at))
-            for batch in batches
-            for key, value, step, at in batch.points
-        ],
-        lines=[
-            {"at": instant(at).isoformat(), "level": level, "stream": stream, "text": text}
-            for batch in batches
-            for at, level, text, stream in batch.lines
-        ],
-    )
-
-
-def _read_inputs(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, FlowReference]:
-    if isinstance(inputs, str):
-        inputs = [inputs]
-    pairs = inputs.items() if isinstance(inputs, Mapping) else [(_role(text), text) for text in inputs]
-    found: dict[str, FlowReference] = {}
-    for role, text in pairs:
-        match = _REFERENCE.fullmatch(text)
-        if match is None:
-            raise InvalidInputError(
-                f"{text!r} is not a dataset", next_step="write prices, prices[close] or prices[close]@3"
-            )
-        columns = tuple(part.strip() for part in (match[2] or "").split(",") if part.strip())
-        found[role] = (match[1], columns, int(match[3]) if match[3] else None)
-    return found
-
-
-def _role(text: str) -> str:
-    return re.split(r"[\[@]", text, maxsplit=1)[0]
 
 
 def _log_traceback(

@@ -87,8 +87,11 @@ def _renew_lease(lease_seconds: float) -> ReturningUpdate[Any]:
         .values(heartbeat_at=db_now(), lease_expires_at=db_now(lease_seconds))
         .returning(
             attempts.c.lease_expires_at,
+            # By the same values, not by the attempt's columns: SQLite's RETURNING is compiled without names of tables,
+            # and `tenant_id = tenant_id` says nothing.
             select(runs.c.cancel_requested_at)
-            .where(runs.c.tenant_id == attempts.c.tenant_id, runs.c.id == attempts.c.run_id)
+            .where(runs.c.tenant_id == bindparam("tenant"), runs.c.id == bindparam("run"))
+            .correlate(None)
             .scalar_subquery()
             .label("cancel_requested_at"),
         )
@@ -216,6 +219,22 @@ def write_report(tx: Transaction, run_id: uuid.UUID, attempt: int, report: Repor
                 "lines": [{**line, "text": clean_text(str(line["text"]))} for line in report.lines],
             },
         )
+
+
+def has_reported(tx: Transaction, run_id: uuid.UUID, attempt: int, position: int) -> bool:
+    """Whether an attempt has written a metric point or log chunk of this number."""
+    return any(
+        tx.conn.execute(
+            select(table.c.position).where(
+                table.c.tenant_id == tx.tenant_id,
+                table.c.run_id == run_id,
+                table.c.attempt == attempt,
+                table.c.position == position,
+            )
+        ).first()
+        is not None
+        for table in (metric_points, log_chunks)
+    )
 
 
 def last_values(tx: Transaction, run_id: uuid.UUID, attempt: int) -> dict[str, float | None]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import time
 import uuid
+import weakref
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from optaic.domain.principal import DEFAULT_TENANT, OWNER_ID
 from optaic.errors import LedgerError
@@ -88,6 +91,7 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             # SQLite's readers have a snapshot anyway. Writers read what is committed, and lock what they decide on.
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        _open.add(self)
 
     @contextmanager
     def write(
@@ -123,6 +127,35 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def prepare_fork(self) -> None:
+        """Close what nobody uses, before a fork: what SQLite knows of a file's locks does not survive it."""
+        if self.engine.dialect.name == "sqlite":
+            self.engine.dispose()
+
+    def forget_connections(self) -> None:
+        """Leave the connections to the process that opened them, in one that it forked, and open others when wanted."""
+        _inherited.append(self.engine.pool)
+        self.engine.dispose(close=False)
+
+
+_open: weakref.WeakSet[Database] = weakref.WeakSet()
+
+_inherited: list[Pool] = []
+"""Kept, so that nobody in a forked process closes what is its parent's."""
+
+
+def _prepare_fork() -> None:
+    for database in list(_open):
+        database.prepare_fork()
+
+
+def _forget_connections() -> None:
+    for database in list(_open):
+        database.forget_connections()
+
+
+os.register_at_fork(before=_prepare_fork, after_in_child=_forget_connections)
 
 
 @contextmanager
@@ -168,6 +201,7 @@ def make_engine(url: str) -> Engine:
             )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "invalidate", _end_sqlite)
             return engine
         case "postgresql":
             if parsed.drivername == "postgresql":
@@ -196,6 +230,13 @@ def _begin_sqlite(conn: Connection) -> None:
     # A deferred transaction that reads first and then writes fails at once with "database is locked" when another
     # process wrote in between; one that takes the write lock first waits its turn.
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("optaic_write") else "BEGIN")
+
+
+def _end_sqlite(connection: Any, _record: object, _error: object) -> None:
+    # An interrupt gives a connection up in the middle of its transaction. Closing it does not end the transaction as
+    # long as a cursor lives, and the traceback that a notebook keeps holds one.
+    with suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _try_idle_connections(engine: Engine) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
-from optaic.domain.fingerprint import digest_of, fingerprint
+from optaic.domain.fingerprint import digest_of, fingerprint, json_value
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import FlowKind, InstanceKind
 from optaic.domain.retry import RetryPolicy
@@ -16,7 +18,7 @@ from optaic.errors import ConflictError, InvalidInputError, NotFoundError, Upstr
 from optaic.flows.task import PinnedInput, Task
 from optaic.ledger import activities, attempts, catalog, declaration, runs, versions
 from optaic.ledger.catalog import Flow, FlowInput
-from optaic.ledger.session import Database, Transaction
+from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.lifecycle.claim import Claim
 from optaic.lifecycle.pins import insert_pins
 
@@ -45,11 +47,11 @@ def track(
     lease
         How long it lasts without a heartbeat.
     params
-        What the block works with, as JSON.
+        What the block works with, as JSON; dates and instants are recorded as their ISO text.
     inputs
         Datasets by role; their versions are pinned now.
     seed
-        What the block seeds its generators with; recorded.
+        What the block seeds its generators with, 0 to 4294967295; recorded.
     as_of
         Read the inputs as they were known at this instant (UTC).
 
@@ -67,10 +69,12 @@ def track(
     UpstreamNotReadyError
         If an input has no version.
     InvalidInputError
-        If a name or a param has a character that cannot be stored.
+        If a name or a param has a character that cannot be stored, a param has no JSON form, or the seed is none.
     """
     check_text(name, "the name of the experiment")
-    check_texts(params or {}, "a param")
+    params = _json_params({} if params is None else params)
+    check_texts(params, "a param")
+    _check_seed(seed)
     check_texts([[role, target] for role, (target, _, _) in (inputs or {}).items()], "an input")
     with database.write(correlation_id=new_id()) as tx:
         flow = _experiment(tx, name)
@@ -85,13 +89,13 @@ def track(
                 "standing": Standing.TRIAL,
                 "retry_policy": RetryPolicy(max_attempts=1).to_json(),
                 "trigger": "track",
-                "params": dict(params or {}),
+                "params": params,
                 "seed": seed,
                 "as_of": as_of,
                 "fingerprint": fingerprint(
                     code_digest=None,
                     config_digest=None,
-                    params=params or {},
+                    params=params,
                     seed=seed,
                     inputs={item.role: version_id for item, version_id in pins},
                     as_of=as_of,
@@ -111,7 +115,7 @@ def track(
             code_ref=None,
             code_digest=None,
             config={},
-            params=dict(params or {}),
+            params=params,
             seed=seed,
             as_of=as_of,
             mode=None,
@@ -128,12 +132,70 @@ def track(
         return Claim(run=run, attempt=1, task=task)
 
 
+def read_inputs(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, FlowReference]:
+    """Read what somebody wrote for the inputs of a block: `prices`, `prices[close]` or `prices[close]@3`, by role.
+
+    Without a role, it is the dataset's name.
+
+    Raises
+    ------
+    InvalidInputError
+        If one of them is no such text, or names a version that cannot be.
+    """
+    texts = cast("object", [inputs] if isinstance(inputs, str) else inputs)
+    pairs: list[tuple[object, object]]
+    if isinstance(texts, Mapping):
+        pairs = list(cast("Mapping[object, object]", texts).items())
+    elif isinstance(texts, Sequence):
+        pairs = [(_role(text), text) for text in cast("Sequence[object]", texts)]
+    else:
+        raise InvalidInputError(f"{texts!r} are not inputs", next_step=_REFERENCE_STEP)
+    found: dict[str, FlowReference] = {}
+    for role, text in pairs:
+        match = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise InvalidInputError(f"{text!r} is not a dataset", next_step=_REFERENCE_STEP)
+        if not isinstance(role, str) or not role:
+            raise InvalidInputError(
+                f"{role!r} cannot be the role of an input", next_step='give it a name: {"close": "prices[close]"}'
+            )
+        if match[3] and len(match[3].lstrip("0")) > _MAX_VERSION_DIGITS:
+            raise InvalidInputError(f"{text} names a version that cannot be", next_step=_REFERENCE_STEP)
+        columns = tuple(part.strip() for part in (match[2] or "").split(",") if part.strip())
+        found[role] = (match[1], columns, int(match[3]) if match[3] else None)
+    return found
+
+
+_REFERENCE = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?(?:@([0-9]+))?")
+_REFERENCE_STEP = "write prices, prices[close] or prices[close]@3"
+_MAX_VERSION_DIGITS = 9  # what both databases can count to is larger
+
+
+def _role(text: object) -> object:
+    return re.split(r"[\[@]", text, maxsplit=1)[0] if isinstance(text, str) else text
+
+
+def _json_params(params: object) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise InvalidInputError(f"{params!r} are not params", next_step='give them by name: params={"window": 20}')
+    return json_value({"params": cast("object", params)})["params"]
+
+
+def _check_seed(seed: object) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise InvalidInputError(f"{seed!r} is not a seed", next_step="use a whole number from 0 to 4294967295")
+
+
 FlowReference = tuple[str, tuple[str, ...], int | None]
 """A dataset to read: target, columns (empty for all), version number (None for the current one)."""
 
 
 def _experiment(tx: Transaction, name: str) -> Flow:
     target = f"{name}.{FlowKind.PREVIEW}"
+    with suppress(NotFoundError):
+        return catalog.find_flow(tx, target)
+    # Others may be making it at this moment: whoever comes second finds it.
+    lock_graph(tx)
     try:
         return catalog.find_flow(tx, target)
     except NotFoundError:
