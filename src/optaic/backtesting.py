@@ -9,6 +9,8 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import polars as pl
 
+from optaic.domain.suggestion import did_you_mean
+from optaic.errors import InvalidInputError
 from optaic.quant.figures import equal_weight_returns, measure
 from optaic.quant.market import read_benchmark, read_market, read_members, read_targets
 from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
@@ -37,7 +39,7 @@ class BacktestOptions(TypedDict, total=False):
     impact: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Backtest:
     """A backtest. Frames are made when they are asked for; money is in the currency of the prices, after all costs.
 
@@ -66,6 +68,15 @@ class Backtest:
     benchmark: Floats
     benchmark_name: str
     skipped_decisions: int = 0
+
+    def __repr__(self) -> str:
+        done = self.simulation
+        if not len(done.value):
+            return "<Backtest of no session>"
+        first, last = done.panel.dates[0], done.panel.dates[-1]
+        grown = done.value[-1] / done.options.capital - 1
+        names, trades = len(self.symbols), len(done.fill_shares)
+        return f"<Backtest of {names} names, {first} to {last}: {grown:+.2%}, {trades:,} trades>"
 
     @property
     def equity_curve(self) -> pl.DataFrame:
@@ -326,6 +337,13 @@ def backtest(
     >>> backtest(weights=weights, prices=prices, capital=1000.0, costs_bps=0.0).equity_curve["value"].to_list()
     [1000.0, 1000.0, 1100.0]
     """
+    known = BacktestOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidInputError(
+                f"a backtest has no option {name!r}{did_you_mean(name, known)}",
+                next_step=f"its options: {', '.join(known)}",
+            )
     chosen = SimulatorOptions(**options)
     market = read_market(
         prices,

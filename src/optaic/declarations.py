@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optaic.bootstrap import Runtime
-from optaic.errors import InvalidInputError
+from optaic.errors import ConflictError, InvalidInputError
 from optaic.settings import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -69,11 +69,16 @@ class Declarations:
         """
         from optaic.project.promote import promoted_text
 
-        path = self.runtime.settings.project_root / PROJECT_FILE
-        draft = path.with_name(f".{PROJECT_FILE}.draft")
+        path = (self.runtime.settings.project_root / PROJECT_FILE).resolve()
+        text = promoted_text(path, experiment, name)
+        mode = path.stat().st_mode
+        if not mode & 0o200:
+            raise ConflictError(f"{path.name} may not be written", next_step=f"make it writable: chmod u+w {path.name}")
+        draft = self.runtime.settings.project_root / f".{PROJECT_FILE}.draft"
         try:
-            draft.write_text(promoted_text(path, experiment, name), encoding="utf-8")
+            draft.write_bytes(text.encode())
             self.apply(dry_run=True, path=draft)
+            draft.chmod(mode & 0o777)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -166,7 +166,7 @@ def test_help_lists_only_what_works(project: Project) -> None:
     listed = project.run("--help").stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
     assert "run" in names
-    assert not {"sweep", "luck", "serve", "reproduce"} & set(names)
+    assert not {"sweep", "luck", "serve"} & set(names)
     for name in names:
         assert "Usage: optaic" in project.run(name, "--help").stdout
 

@@ -207,6 +207,8 @@ def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(r
         ('{kind: dataset, expression: "CS_RANK(clse)", inputs: {close: prices}}', "clse"),
         ('{kind: dataset, expression: "RANK(close)", inputs: {close: prices}}', "CS_RANK or TS_RANK"),
         ('{kind: dataset, expression: "TS_MEAN(close, 0)", inputs: {close: prices}}', "must be 1 or more"),
+        ('{kind: dataset, expression: "5", inputs: {close: prices}}', "reads nothing"),
+        ('{kind: dataset, expression: "close", params: {n: 3}, inputs: {close: prices}}', "no placeholder {n}"),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {top: 2}}", "top is 2"),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {lag: 0}}", "lag is 0"),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {rebalance: yearly}}", "rebalance"),
@@ -231,3 +233,10 @@ def test_a_preview_of_what_is_no_signal_fails_with_the_reason(research: Research
     run = research.ledger.run("odd", recursive=True)
     assert run.status == "failed"
     assert f"[{code}]" in (run.reason or "")
+
+
+def test_a_tracked_experiment_cannot_be_run_and_says_so(research: Research) -> None:
+    with research.ledger.track("idea") as run:
+        run.log_metric("ic", 0.1)
+    with pytest.raises(InvalidInputError, match="idea is a tracked experiment"):
+        research.ledger.run("idea")

@@ -264,3 +264,14 @@ def test_the_examples_of_docstrings_are_true() -> None:
     found = doctest.testmod(importlib.import_module("optaic.backtesting"))
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_a_misspelt_option_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(InvalidInputError, match="no option 'cost_bps'; did you mean 'costs_bps'"):
+        run(cost_bps=3)
+
+
+def test_a_backtest_is_shown_in_one_line() -> None:
+    shown = repr(run())
+    assert shown.startswith("<Backtest of ")
+    assert "\n" not in shown

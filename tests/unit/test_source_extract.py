@@ -96,3 +96,14 @@ def test_other_content_than_was_digested_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DigestMismatchError):
         extract_source(data, tmp_path, digest="0" * 64)
+
+
+def test_a_link_to_the_projects_own_folder_is_archived_and_brought_back(tmp_path: Path) -> None:
+    root, folder = tmp_path / "project", tmp_path / "again"
+    (root / "package").mkdir(parents=True)
+    folder.mkdir()
+    (root / "optaic.yaml").write_text("project: p\n")
+    (root / "package" / "root").symlink_to("..")
+    taken = source_snapshot(root)
+    extract_source(taken.data, folder, digest=taken.digest)
+    assert source_snapshot(folder).digest == taken.digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,8 +43,8 @@ def backtest(
     Returns
     -------
     Result
-        The artifacts `equity_curve, returns, weights, trades, positions, drawdowns` (Parquet) and `report.html`, and
-        the metrics of a BacktestRun.
+        The artifacts `equity_curve, returns, weights, trades, positions, drawdowns` (Parquet), `metrics.json` and
+        `report.html`, and the metrics of a BacktestRun. All but the report are its output.
 
     Raises
     ------
@@ -71,6 +72,9 @@ def backtest(
     }
     context.progress(90, "written")
     with tempfile.TemporaryDirectory(prefix="optaic-") as folder:
+        path = Path(folder) / "metrics.json"
+        path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        artifacts.append(context.log_file("metrics.json", path))
         path = Path(folder) / "report.html"
         path.write_text(write_report(task, done, figures), encoding="utf-8")
         report = context.log_file("report.html", path)

@@ -273,7 +273,8 @@ def extract_source(data: bytes, folder: Path, *, digest: str) -> None:
     for member in members:
         target = member.target and os.path.normpath(Path(member.name).parent / member.target)
         folders = Path(member.name).parents
-        if not _is_inside(member.name) or (target and not _is_inside(target)) or any(str(f) in names for f in folders):
+        leads_out = not _is_inside(member.name) or (target not in ("", ".") and not _is_inside(target))
+        if leads_out or any(str(folder) in names for folder in folders):
             raise DigestMismatchError(f"the source snapshot {digest[:12]} leads out of its folder: {member.name!r}")
     # Links last: until all files are there, nothing can be written through one.
     for member in sorted(members, key=lambda one: bool(one.target)):

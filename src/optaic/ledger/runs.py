@@ -277,7 +277,7 @@ def find(tx: Transaction, reference: str) -> Run:
         query = query.where(instances.c.name == name, flows.c.kind.in_(kinds))
         row = tx.conn.execute(query.order_by(runs.c.submitted_at.desc(), runs.c.id.desc()).limit(1)).one_or_none()
         if row is None:
-            raise NotFoundError(f"{target} has no runs", next_step=f"start one with: optaic run {target}")
+            raise NotFoundError(f"{target} has no runs", next_step=f"if optaic status lists it: optaic run {target}")
         return to_run(row)
     first, last = prefix_range(reference)
     rows = tx.conn.execute(query.where(runs.c.id.between(first, last)).limit(2)).all()

@@ -139,6 +139,11 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
             return earlier
     _check(submission)
     flow = catalog.find_flow(tx, submission.target)
+    if flow.engine == "inline":
+        raise InvalidInputError(
+            f"{flow.instance} is a tracked experiment: its code is a program of yours, and nothing here can run it",
+            next_step=f"run that program again; what it did: optaic show {flow.instance}@latest",
+        )
     if submission.mode is not None and flow.kind is not FlowKind.REFRESH:
         raise InvalidInputError(f"{flow.target} is not a dataset, so it has no mode", next_step="leave --mode out")
     own: Mapping[str, Any] = flow.config.get("params", {})

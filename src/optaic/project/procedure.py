@@ -106,9 +106,19 @@ def _check_expression(
     from optaic.quant.expression import Kind, parse  # numerics are loaded only where there is an expression
 
     try:
-        parse(text, params=params, names={item.role: Kind.ANY for item in inputs})
+        parsed = parse(text, params=params, names={item.role: Kind.ANY for item in inputs})
     except InvalidInputError as error:
         document.report(entry.value, error.message, error.next_step)
+        return
+    unused = sorted(set(params) - set(re.findall(r"\{ *(\w+) *\}", text)))
+    if unused:
+        document.report(
+            entry.value,
+            f"the expression has no placeholder {{{unused[0]}}}",
+            f"use it, or take {unused[0]} out of params",
+        )
+    elif not parsed.names:
+        document.report(entry.value, "the expression reads nothing", "name an input in it: CS_RANK(close)")
 
 
 def _check_backtest(

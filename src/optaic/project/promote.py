@@ -65,12 +65,22 @@ def promoted_text(path: Path, experiment: str, name: str) -> str:
         )
     first = cast("list[tuple[yaml.Node, yaml.Node]]", instances.value)[0][0]
     indent = " " * first.start_mark.column
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    end = instances.end_mark.line + (1 if instances.end_mark.column > first.start_mark.column else 0)
-    while end > 0 and not lines[end - 1].strip():
+    text = path.read_bytes().decode("utf-8")
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.split("\n")  # and at no other character: what YAML takes for the end of a line may stand in a text
+    end = min(instances.end_mark.line + (1 if instances.end_mark.column > first.start_mark.column else 0), len(lines))
+    # A comment that is less indented belongs to what follows.
+    while end > 0 and _is_blank(lines[end - 1], first.start_mark.column):
         end -= 1
     dumped = yaml.safe_dump(addition, sort_keys=False, default_flow_style=None, width=_WIDTH, allow_unicode=True)
-    return "\n".join([*lines[:end], *(indent + line for line in dumped.splitlines()), *lines[end:]]) + "\n"
+    added = [indent + line for line in dumped.splitlines()]
+    before, after = newline.join([*(line.rstrip("\r") for line in lines[:end]), *added]), lines[end:]
+    return before + newline + "\n".join(after)
+
+
+def _is_blank(line: str, column: int) -> bool:
+    kept = line.strip()
+    return not kept or (kept.startswith("#") and len(line) - len(line.lstrip()) < column)
 
 
 def _dataset(spec: InstanceSpec) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from optaic.domain.kind import BY_FLOW_KIND, FlowKind, InstanceKind, OutputKind
-from optaic.project.model import MODEL
 from optaic.project.procedure import SIMULATOR
 from optaic.project.spec import InputSpec, InstanceSpec, Project
 
@@ -28,8 +27,8 @@ def check_rows(project: Project, spec: InstanceSpec, item: InputSpec, upstream: 
     is_ours = spec.kind is InstanceKind.MODEL or spec.definition == SIMULATOR or "expression" in spec.config
     if not is_ours or BY_FLOW_KIND[upstream].output is OutputKind.DATASET:
         return
-    if spec.kind is InstanceKind.MODEL and item.role == MODEL:
-        return  # its own version, whose files it predicts with
+    if item.instance == spec.name:
+        return  # what it made itself, whose files a model predicts with and a monitor judges
     name = item.instance
     raise project.error(
         spec,
