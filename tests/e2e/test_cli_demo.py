@@ -84,22 +84,16 @@ def test_demo_refuses_a_folder_that_has_something_in_it(told: tuple[str, Project
 def test_every_run_of_the_demo_is_reproduced_identically_in_a_fresh_process(told: tuple[str, Project]) -> None:
     _, demo = told
     before = status(demo)
-    official = demo.json("runs", "--standing", "official")["items"]
-    assert {run["type"] for run in official} >= {"PipelineRun", "BacktestRun"}
-    originals = [run["id"] for run in official]
+    originals = [run["id"] for run in demo.json("runs", "--standing", "official")["items"]]
+    assert len(originals) == 16
     for run_id in originals:
         demo.run("reproduce", run_id, "--detach")
     demo.run("worker", "--until-idle")
-    for run in demo.json("runs", "--standing", "trial")["items"]:
-        shown = demo.json("show", run["id"])
-        if run["type"] == "ExperimentRun" and not shown["reproduces"]:
-            continue  # the demo's own preview
-        assert shown["reproduces"] in originals
-        if run["instance"] == "momentum" and shown["comparison"]["verdict"] == "different":
-            # Known, and in the README: an expression made anew after a correction is compared with nothing before it.
-            continue
+    reproductions = [demo.json("show", run["id"]) for run in demo.json("runs", "--standing", "trial")["items"]]
+    assert {shown["reproduces"] for shown in reproductions} == set(originals)
+    for shown in reproductions:
         assert shown["comparison"]["verdict"] == "identical", shown
-        assert shown["comparison"]["largest_difference"] < 1e-9  # of one of them it is 9e-12, and why is not known
+        assert shown["comparison"]["largest_difference"] == 0.0
     assert status(demo) == before
 
 

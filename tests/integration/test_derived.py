@@ -136,3 +136,41 @@ def test_a_mean_forgets_a_withdrawn_value(research: Research) -> None:
     assert values(research)["2024-01-05", "A"] == 12.5
     assert values(research, as_of=EVENING)["2024-01-04", "A"] == 11.0
     assert values(research, as_of=EVENING)["2024-01-05", "A"] == 12.0
+
+
+def correct_a_close(research: Research) -> None:
+    declare(research, "CS_RANK(close)")
+    refresh(research)
+    write(research, {**CLOSES, (DAYS[1], "A"): 100.0})
+    research.ledger.run("prices", mode="full")
+
+
+def test_a_full_refresh_of_the_same_expression_keeps_what_was_known_before_a_correction(research: Research) -> None:
+    correct_a_close(research)
+    before = research.ledger.data("derived", as_of=EVENING)
+    assert research.ledger.run("derived", mode="full").metrics["rows_updated"] == 3
+    assert values(research)["2024-01-03", "A"] == 1.0
+    assert research.ledger.data("derived", as_of=EVENING).equals(before)
+
+
+def test_a_completed_refresh_that_is_retried_keeps_what_was_known_before_a_correction(research: Research) -> None:
+    correct_a_close(research)
+    before = research.ledger.data("derived", as_of=EVENING)
+    first = next(run for run in research.ledger.runs() if run.instance == "derived")
+    assert research.ledger.execute(research.ledger.retry(first.id)).status == "completed"
+    assert values(research)["2024-01-03", "A"] == 1.0
+    assert research.ledger.data("derived", as_of=EVENING).equals(before)
+
+
+def test_refreshes_of_an_expression_are_reproduced_identically(research: Research) -> None:
+    correct_a_close(research)
+    research.ledger.run("derived")
+    declare(research, "CS_RANK(-close)")
+    research.ledger.run("derived")
+    refreshes = [run for run in research.ledger.runs() if run.instance == "derived"]
+    assert [run.version for run in refreshes] == [3, 2, 1]
+    for run in refreshes:
+        again = research.ledger.reproduce(run.id)
+        assert again.comparison is not None
+        assert again.comparison["verdict"] == "identical", (run.version, again.comparison)
+        assert again.metrics["rows_updated"] == run.metrics["rows_updated"]

@@ -147,7 +147,7 @@ def find_difference(
     fetched
         What was fetched.
     task
-        Of the run: its current version, when it started, and its mode.
+        Of the run: its current version, when it started, and whether other code or config makes it now.
     rule
         How rows get their `known_at`.
     store
@@ -189,7 +189,7 @@ def find_difference(
         is_full=is_full,
         tolerance=DERIVED_TOLERANCE if is_derived else 0.0,
     )
-    if is_derived and task.mode == "full" and not _is_whole(fetched, state, found):
+    if is_derived and task.is_remade and not _is_whole(fetched, state, found):
         # Made by another expression, it is what a new dataset of that expression would be, its past included.
         anew = compare_first(fetched, rule=rule, started_at=task.started_at)
         return replace(anew, inserted=found.inserted, updated=found.updated, deleted=found.deleted), True

@@ -77,6 +77,9 @@ class Task:
         that the original was compared with.
     inputs
         The pinned upstreams.
+    is_remade
+        Whether code or config differ from those that made the current version. What somebody asked for, and how an
+        earlier run was refreshed, say nothing of it.
     """
 
     run_id: uuid.UUID
@@ -95,6 +98,7 @@ class Task:
     started_at: dt.datetime
     current: DatasetVersion | None
     inputs: tuple[PinnedInput, ...] = ()
+    is_remade: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -284,6 +284,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             .where(extension.c.tenant_id == tx.tenant_id, extension.c.run_id == run.id)
             .values(base_version_id=flow.current_version_id, **_model_version(run, pinned))
         )
+    is_remade = is_dataset and _is_remade(tx, flow, revision)
     return Task(
         run_id=run.id,
         attempt=attempt,
@@ -296,7 +297,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
         params=run.params,
         seed=run.seed,
         as_of=run.as_of,
-        mode=run.mode or _default_mode(tx, flow, revision),
+        mode=run.mode or ("full" if is_remade else None),
         standing=run.standing,
         started_at=run.started_at or run.ledger_now,
         current=current if isinstance(current, DatasetVersion) else None,
@@ -307,6 +308,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             for pin in pinned
             if pin.version_id in loaded
         ),
+        is_remade=is_remade,
     )
 
 
@@ -318,10 +320,8 @@ def _model_version(run: Run, pinned: Sequence[Any]) -> dict[str, uuid.UUID]:
     return {"model_version_id": used[0]} if used else {}
 
 
-def _default_mode(tx: Transaction, flow: Flow, revision: _Revision) -> str | None:
-    """Refresh in full if code or config changed since the current version; else leave it to the flow."""
-    if BY_FLOW_KIND[flow.kind].output is not OutputKind.DATASET or flow.current_run_id is None:
-        return None
+def _is_remade(tx: Transaction, flow: Flow, revision: _Revision) -> bool:
+    if flow.current_run_id is None:
+        return False
     before = _revision(tx, runs.get(tx, flow.current_run_id))
-    same = (before.config_digest, before.code_digest) == (revision.config_digest, revision.code_digest)
-    return None if same else "full"
+    return (before.config_digest, before.code_digest) != (revision.config_digest, revision.code_digest)

@@ -27,6 +27,7 @@ from optaic.ledger.tables import (
 )
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
+from optaic.lifecycle.pins import store_fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,26 +102,28 @@ def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
     if "base_version_id" in own.c:
         mine = (own.c.tenant_id == tx.tenant_id, own.c.run_id == run.id)
         tx.conn.execute(update(own).where(*mine).values(base_version_id=origin.base_version_id))
+    is_remade = _is_remade(tx, run, origin)
     return replace(
         task,
         standing=origin.standing,
         started_at=origin.started_at,
         current=None if origin.base_version_id is None else versions.get_dataset(tx, origin.base_version_id),
-        mode=run.mode or _default_mode(tx, run, origin),
+        mode=run.mode or ("full" if is_remade else None),
+        is_remade=is_remade,
     )
 
 
-def _default_mode(tx: Transaction, run: Run, origin: Origin) -> str | None:
-    """Refresh as the original was to: in full if code or config had changed since the version that was current then."""
+def _is_remade(tx: Transaction, run: Run, origin: Origin) -> bool:
+    """Whether code or config of the original differed from those of the version that was current then."""
     if BY_FLOW_KIND[run.flow_kind].output is not OutputKind.DATASET or origin.current_run_id is None:
-        return None
+        return False
     before = runs.get(tx, origin.current_run_id)
     query = select(instance_revisions.c.config_digest).where(
         instance_revisions.c.tenant_id == tx.tenant_id,
         instance_revisions.c.id.in_([before.revision_id, run.revision_id]),
     )
     is_same = len(set(tx.conn.execute(query).scalars())) == 1
-    return None if is_same and before.definition_version_id == run.definition_version_id else "full"
+    return not is_same or before.definition_version_id != run.definition_version_id
 
 
 def source_of(tx: Transaction, run: Run) -> Source | None:
@@ -199,11 +202,7 @@ def copy_pins(tx: Transaction, run: Run) -> None:
     of_original = select(runs_table.c.fingerprint).where(
         runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.reproduces_id
     )
-    tx.conn.execute(
-        update(runs_table)
-        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id)
-        .values(fingerprint=tx.conn.execute(of_original).scalar_one())
-    )
+    store_fingerprint(tx, run.id, tx.conn.execute(of_original).scalar_one())
 
 
 def _outputs(tx: Transaction, run: Run) -> Original:

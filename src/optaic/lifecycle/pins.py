@@ -63,12 +63,17 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
         inputs={item.role: version_id for item, version_id in pins},
         as_of=run.as_of,
     )
+    store_fingerprint(tx, run.id, computed)
+    return None
+
+
+def store_fingerprint(tx: Transaction, run_id: uuid.UUID, value: str) -> None:
+    """Write the fingerprint of a run, which belongs to what it has pinned."""
     tx.conn.execute(
         update(runs_table)
-        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.id)
-        .values(fingerprint=computed)
+        .where(runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run_id)
+        .values(fingerprint=value)
     )
-    return None
 
 
 def pinned_version(tx: Transaction, item: FlowInput) -> uuid.UUID | None:
