@@ -174,3 +174,27 @@ def test_refreshes_of_an_expression_are_reproduced_identically(research: Researc
         assert again.comparison is not None
         assert again.comparison["verdict"] == "identical", (run.version, again.comparison)
         assert again.metrics["rows_updated"] == run.metrics["rows_updated"]
+
+
+AVERAGES = """
+
+def averages(ctx, collects=False):
+    sessions = np.busday_offset("2000-01-03", np.arange(4000))
+    rows = pl.DataFrame({"date": np.tile(sessions, 40), "x": np.random.default_rng(3).normal(size=160_000)})
+    lazy = rows.lazy().group_by(pl.col("date").cast(pl.Date)).agg(pl.col("x").mean())
+    return lazy.collect() if collects else lazy
+"""
+
+
+@pytest.mark.parametrize("collects", ["false", "true"])
+def test_an_average_that_a_definition_computes_lazily_is_the_same_in_every_refresh(
+    research: Research, collects: str
+) -> None:
+    path = research.root / "sources.py"
+    path.write_text("import numpy as np\n" + path.read_text() + AVERAGES)
+    research.declare(
+        "\n  averages: {kind: dataset, definition: sources:averages, key: [date],"
+        f" params: {{collects: {collects}}}}}\n"
+    )
+    assert research.ledger.run("averages").version == 1
+    assert [research.ledger.run("averages", mode="full").metrics["rows_updated"] for _ in range(4)] == [0] * 4

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -321,3 +324,29 @@ def test_rows_that_no_grid_can_hold_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="the input price has no column price"):
         to_grid({"price": close.with_columns(high=1.0)}, DAYS)
     assert to_grid({}, DAYS).height == 0
+
+
+AVERAGED = """
+import datetime, hashlib
+import numpy as np, polars as pl
+from optaic.quant.expression import evaluate
+symbols, sessions = 40, 4000
+start = datetime.date(2000, 1, 3)
+dates = [start + datetime.timedelta(days=day) for day in range(sessions)]
+cells = np.random.default_rng(3).normal(size=symbols * sessions)
+names = [name for name in range(symbols) for _ in dates]
+grid = pl.DataFrame({"date": dates * symbols, "symbol": names, "x": cells, "g": [str(name % 2) for name in names]})
+for text in ("GROUP_MEAN(x, g)", "CS_ZSCORE(x)", "CS_NEUTRALIZE(x, TS_REF(x, 1))", "TS_STD(x, 20)"):
+    for _ in range(3):
+        print(text, hashlib.sha256(evaluate(text, grid)["value"].fill_null(-9).to_numpy().tobytes()).hexdigest())
+"""
+
+
+def test_values_are_the_same_to_the_last_bit_in_every_call_and_with_any_number_of_threads() -> None:
+    found: set[str] = set()
+    for threads in ("1", "4", "7"):
+        command = [sys.executable, "-c", AVERAGED]
+        environment = {**os.environ, "POLARS_MAX_THREADS": threads}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found |= set(done.stdout.splitlines())
+    assert len(found) == 4, sorted(found)

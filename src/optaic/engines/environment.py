@@ -28,11 +28,14 @@ def server_environment() -> dict[str, str]:
     -------
     dict of str
         With the folder in which this process found the product, so that the server finds the same one. Hashes of
-        strings are the same in every process, so that a flow that iterates over a set is reproducible.
+        strings are the same in every process, so that a flow that iterates over a set is reproducible. Polars collects
+        with its in-memory engine: the last bits of a sum of its streaming engine change from call to call, which a
+        refresh would take for revisions. What the product reads itself, and does not sum, is streamed, which is faster.
+        Who sets POLARS_ENGINE_AFFINITY has decided otherwise.
     """
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(one for one in (os.environ.get("PYTHONPATH"), root) if one)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+    return {"POLARS_ENGINE_AFFINITY": "in-memory", **os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
 def _is_text(value: str) -> bool:

@@ -190,7 +190,7 @@ def _rows(source: Input, start: dt.date | None, end: dt.date | None, decided_at:
     limits = pl.DataFrame({DATE: days}).with_columns(
         pl.lit(decided_at).cast(pl.Datetime("us", "UTC")).alias("decided_at")
     )
-    frame = source.known_by(limits).collect()
+    frame = source.known_by(limits).collect(engine="streaming")
     source.lazy(start=start, end=end)  # what is read is said as it was asked for: open at the beginning
     return frame
 

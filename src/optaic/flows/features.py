@@ -158,7 +158,7 @@ def event_dates(context: RunContext, *, start: dt.date | None = None, end: dt.da
         context.input(role).lazy(start=start, end=end).select(pl.col(DATE).cast(pl.Date)).unique()
         for role in feature_roles(context)
     ]
-    return pl.concat(parts).unique().sort(DATE).collect()[DATE]
+    return pl.concat(parts).unique().sort(DATE).collect(engine="streaming")[DATE]
 
 
 def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps_gaps: bool) -> Features:
@@ -197,7 +197,7 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
             raise InvalidInputError(
                 f"{source.instance} has the key {', '.join(source.keys)}; features are by date and symbol"
             )
-        part = source.known_by(decisions).collect()
+        part = source.known_by(decisions).collect(engine="streaming")
         known.append(f"{KNOWN_AT}\0{role}")
         part = part.select(
             DATE,
@@ -230,5 +230,5 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
 
 def _members(source: Input, decisions: pl.DataFrame) -> pl.DataFrame:
     column = value_column(source, "value", "member")
-    frame: Any = source.known_by(decisions, columns=[column]).collect()
+    frame: Any = source.known_by(decisions, columns=[column]).collect(engine="streaming")
     return frame.filter(pl.col(column).cast(pl.Float64) == 1.0).select(DATE, pl.col(SYMBOL).cast(pl.String))

@@ -259,7 +259,7 @@ def _sorted_unique(frame: pl.DataFrame, instance: str, identity: list[str]) -> p
         if not _ascends(frame, identity, is_strict=False):
             frame = frame.sort(identity)
         same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in identity)
-        twice = frame.lazy().select(identity).filter(same).collect()
+        twice = frame.lazy().select(identity).filter(same).collect(engine="streaming")
         if not twice.is_empty():
             examples = twice.unique(maintain_order=True).head(_EXAMPLES)
             shown = "; ".join(", ".join(f"{k}={v}" for k, v in row.items()) for row in examples.to_dicts())
@@ -278,4 +278,4 @@ def _ascends(frame: pl.DataFrame, identity: list[str], *, is_strict: bool) -> bo
         before = column.shift(1)
         later = (column > before) | ((column == before) & later)
     # The first row has none before it: its comparison is null, which `all` leaves out.
-    return bool(frame.lazy().select(later.all()).collect().item())
+    return bool(frame.lazy().select(later.all()).collect(engine="streaming").item())

@@ -97,7 +97,7 @@ class Input:
         StorageError
             If a segment cannot be read.
         """
-        return self.lazy(start=start, end=end).collect()
+        return self.lazy(start=start, end=end).collect(engine="streaming")
 
     def with_withdrawn(self) -> pl.DataFrame:
         """Read it whole, with the rows that were withdrawn: their values are null, `known_at` says since when.
@@ -123,7 +123,11 @@ class Input:
         rows = scan_last(self._store, version, Wanted(as_of=self._as_of, columns=list(self._pinned.columns) or None))
         values = [name for name in self.columns if name not in version.key_columns]
         kept = pl.when(~pl.col(DELETED).fill_null(value=False))
-        return rows.with_columns(kept.then(pl.col(name)).alias(name) for name in values).drop(DELETED).collect()
+        return (
+            rows.with_columns(kept.then(pl.col(name)).alias(name) for name in values)
+            .drop(DELETED)
+            .collect(engine="streaming")
+        )
 
     def known_by(self, decisions: pl.DataFrame, *, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Scan rows as they were known when something was decided on them: of each key the last row known by then.

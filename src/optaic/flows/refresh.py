@@ -175,11 +175,11 @@ def find_difference(
     if isinstance(rule, FromColumn):
         stored = _nothing(fetched) if current is None else scan_history(store, current, dates=dates)
         with reading("the current version"):
-            history = stored.collect()
+            history = stored.collect(engine="streaming")
         return compare_vintages(fetched, history, started_at=task.started_at, is_full=is_full), False
     assert current is not None  # noqa: S101 - the first refresh has returned above
     with reading("the current version"):
-        state = scan_state(store, current, dates=dates).collect()
+        state = scan_state(store, current, dates=dates).collect(engine="streaming")
     is_derived = isinstance(rule, Derived)
     found = compare(
         fetched,

@@ -32,7 +32,7 @@ def as_polars(table: object) -> pl.DataFrame | None:
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):
-        return table.collect()
+        return table.collect(engine="in-memory")  # the streaming engine sums in an order that changes
     pandas: Any = sys.modules.get("pandas")  # who has a pandas table has imported pandas
     if pandas is None:
         return None

@@ -183,7 +183,7 @@ def _seen(source: Input, dates: pl.Series, *, view: str, calendar: str, allow_in
     if view == "latest":
         frame = source.frame(start=dates[0], end=dates[-1]).filter(pl.col(DATE).is_in(dates.implode()))
     else:
-        frame = source.known_by(_decisions(dates, calendar), columns=columns).collect()
+        frame = source.known_by(_decisions(dates, calendar), columns=columns).collect(engine="streaming")
         if frame.is_empty():
             _refuse_blindness(source, dates)
     if is_fitted and not allow_in_sample:

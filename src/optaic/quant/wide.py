@@ -201,7 +201,7 @@ def refuse_values(wide: Wide, bad: np.ndarray[Any, np.dtype[np.bool_]], name: st
 
 def _as_polars(frame: Any, name: str) -> pl.DataFrame:
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
+        return frame.collect(engine="in-memory")  # the streaming engine sums in an order that changes
     if isinstance(frame, pl.DataFrame):
         return frame
     if type(frame).__module__.partition(".")[0] != "pandas" or not hasattr(frame, "columns"):

@@ -170,7 +170,7 @@ def read(
     """
     view = scan(store, version, as_of=as_of, columns=columns, start=start, end=end, symbols=symbols)
     with reading("the segments of the dataset"):
-        return view.collect()
+        return view.collect(engine="streaming")
 
 
 def scan_state(store: ObjectStore, version: DatasetVersion, *, dates: pl.Series | None = None) -> pl.LazyFrame:

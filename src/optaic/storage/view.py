@@ -142,7 +142,7 @@ def scan_last(store: ObjectStore, version: DatasetVersion, wanted: Wanted) -> pl
     if revises:
         # Revisions are few, so their dates are read now: all other dates are then spared the search by key.
         with reading("the revisions of the dataset"):
-            dates = rows_of(revises).select(pl.col(keys[0]).unique().sort()).collect().to_series()
+            dates = rows_of(revises).select(pl.col(keys[0]).unique().sort()).collect(engine="streaming").to_series()
     near = {one.key for one in inserts if _has_date(one, dates)}
     parts = [rows_of(chain) for chain in _chains([one for one in inserts if one.key not in near])]
     if dates.len():
