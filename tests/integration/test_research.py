@@ -214,6 +214,11 @@ def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(r
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {rebalance: yearly}}", "rebalance"),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {cost: 3}}", "no param 'cost'"),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {start: soon}}", "start"),
+        (
+            "{kind: backtest, inputs: {signal: momentum, prices: prices},"
+            " config: {start: 2022-02-01, end: 2021-02-01}}",
+            "start 2022-02-01 is after end 2021-02-01",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_refused_before_anything_is_written(
@@ -223,6 +228,32 @@ def test_what_cannot_be_computed_is_refused_before_anything_is_written(
         research.declare(INSTANCES + f"  wrong: {instance}\n")
     assert said in caught.value.message
     assert "wrong" not in research.freshness()
+
+
+@pytest.mark.parametrize(
+    ("target", "params", "said"),
+    [
+        ("momentum", {"N": 20}, "momentum has no param 'N'"),
+        ("momentum", {"n": "abc"}, "abc"),
+        ("momentum", {"n": -5}, "must be 1 or more"),
+        ("backtest", {"rebalance": "fortnightly"}, "rebalance is 'fortnightly'"),
+        ("backtest", {"top": 2}, "top is 2"),
+        ("backtest", {"end": "2020-01-01"}, "start 2021-02-01 is after end 2020-01-01"),
+    ],
+)
+def test_params_of_a_run_that_cannot_be_computed_are_refused_and_no_run_is_recorded(
+    research: Research, target: str, params: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        research.ledger.run(target, params=params)
+    assert said in caught.value.message
+    assert research.ledger.runs() == []
+
+
+def test_the_params_of_an_expression_can_be_given_to_a_run(research: Research) -> None:
+    research.ledger.run("prices")
+    run = research.ledger.run("momentum", params={"n": 5})
+    assert (run.status, run.standing, run.params) == ("completed", "trial", {"n": 5})
 
 
 @pytest.mark.parametrize(("function", "code"), [("nothing", "no_output"), ("two_values", "invalid_output")])

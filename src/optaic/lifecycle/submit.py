@@ -19,6 +19,7 @@ from optaic.domain.retry import RetryPolicy
 from optaic.domain.run import Run
 from optaic.domain.standing import standing_of
 from optaic.domain.status import Standing
+from optaic.domain.suggestion import did_you_mean
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
 from optaic.ledger import catalog, runs
@@ -27,6 +28,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
 from optaic.lifecycle import gate
+from optaic.project.procedure import SIMULATOR, check_expression, check_options
 
 MODES = ("full", "incremental")
 MAX_KEY_LENGTH = 200
@@ -148,6 +150,8 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
         raise InvalidInputError(f"{flow.target} is not a dataset, so it has no mode", next_step="leave --mode out")
     own: Mapping[str, Any] = flow.config.get("params", {})
     params = check_params(flow.params_schema or {}, {**own, **submission.params}, instance=flow.instance)
+    if submission.params:
+        _check_procedure(tx, flow, own, params)
     own_seed = int(flow.policies.get("seed", 0))
     seed = own_seed if submission.seed is None else submission.seed
     standing = standing_of(
@@ -240,6 +244,19 @@ def _check(submission: Submission) -> None:
         raise InvalidInputError(f"a timeout of {submission.timeout_seconds} seconds is not positive")
     if not -(2**31) <= submission.priority < 2**31:
         raise InvalidInputError(f"priority {submission.priority} is out of range")
+
+
+def _check_procedure(tx: Transaction, flow: Flow, own: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Refuse params that a procedure of the product cannot compute with; those of the instance were checked with it."""
+    if (text := flow.config.get("expression")) is not None:
+        for name in sorted(params.keys() - own.keys()):
+            raise InvalidInputError(
+                f"{flow.instance} has no param {name!r}{did_you_mean(name, own)}",
+                next_step=f"its params: {', '.join(own) or 'none'}",
+            )
+        check_expression(text, params, [item.role for item in catalog.inputs_of(tx, [flow.id])])
+    elif flow.code_ref == SIMULATOR:
+        check_options(params)
 
 
 def _check_code(flow: Flow, submission: Submission) -> None:

@@ -103,22 +103,10 @@ def _expression(
 def _check_expression(
     document: Document, entry: Entry, text: str, inputs: Sequence[InputSpec], params: Mapping[str, Any]
 ) -> None:
-    from optaic.quant.expression import Kind, parse  # numerics are loaded only where there is an expression
-
     try:
-        parsed = parse(text, params=params, names={item.role: Kind.ANY for item in inputs})
+        check_expression(text, params, [item.role for item in inputs])
     except InvalidInputError as error:
         document.report(entry.value, error.message, error.next_step)
-        return
-    unused = sorted(set(params) - set(re.findall(r"\{ *(\w+) *\}", text)))
-    if unused:
-        document.report(
-            entry.value,
-            f"the expression has no placeholder {{{unused[0]}}}",
-            f"use it, or take {unused[0]} out of params",
-        )
-    elif not parsed.names:
-        document.report(entry.value, "the expression reads nothing", "name an input in it: CS_RANK(close)")
 
 
 def _check_backtest(
@@ -140,6 +128,58 @@ def _check_options(document: Document, entry: Entry | None, params: Mapping[str,
     """Refuse options of the simulator that are out of range, before anything is declared."""
     if entry is None or document.problems:
         return
+    try:
+        check_options(params)
+    except InvalidInputError as error:
+        parts = document.entries(entry.value, "config")
+        named = parts.get(error.message.split(maxsplit=1)[0])
+        document.report((named or entry).value, error.message, error.next_step)
+
+
+def check_expression(text: str, params: Mapping[str, Any], roles: Sequence[str]) -> None:
+    """Refuse an expression that cannot be computed with some params, or that they do not fit.
+
+    Parameters
+    ----------
+    text
+        The expression.
+    params
+        What its placeholders stand for.
+    roles
+        The names of its inputs.
+
+    Raises
+    ------
+    ExpressionError
+        If it is wrong, at the place.
+    InvalidInputError
+        If a param has no placeholder, or it reads no input.
+    """
+    from optaic.quant.expression import Kind, parse  # numerics are loaded only where there is an expression
+
+    parsed = parse(text, params=params, names=dict.fromkeys(roles, Kind.ANY))
+    unused = sorted(set(params) - set(re.findall(r"\{ *(\w+) *\}", text)))
+    if unused:
+        raise InvalidInputError(
+            f"the expression has no placeholder {{{unused[0]}}}", next_step=f"use it, or take {unused[0]} out of params"
+        )
+    if not parsed.names:
+        raise InvalidInputError("the expression reads nothing", next_step="name an input in it: CS_RANK(close)")
+
+
+def check_options(params: Mapping[str, Any]) -> None:
+    """Refuse options of the simulator that are out of range.
+
+    Parameters
+    ----------
+    params
+        By name, as they are declared or given to a run; dates as dates or ISO texts.
+
+    Raises
+    ------
+    InvalidInputError
+        The message begins with the name of the option.
+    """
     from dataclasses import fields as fields_of
 
     from optaic.quant.options import SimulatorOptions
@@ -147,16 +187,14 @@ def _check_options(document: Document, entry: Entry | None, params: Mapping[str,
     from optaic.quant.selection import check_selection
 
     known = {one.name for one in fields_of(SimulatorOptions)}
-    try:
-        SimulatorOptions(**{name: value for name, value in params.items() if name in known})
-        check_rebalance(params.get("rebalance", "monthly"), offset=params.get("rebalance_offset", 0))
-        check_selection(
-            top=params.get("top", 0.2),
-            gross=1.0 if params.get("gross") is None else params["gross"],
-            net=params.get("net"),
-            is_long_short=params.get("long_short", False),
-        )
-    except InvalidInputError as error:
-        parts = document.entries(entry.value, "config")
-        named = parts.get(error.message.split(maxsplit=1)[0])
-        document.report((named or entry).value, error.message, error.next_step)
+    SimulatorOptions(**{name: value for name, value in params.items() if name in known})
+    check_rebalance(params.get("rebalance", "monthly"), offset=params.get("rebalance_offset", 0))
+    check_selection(
+        top=params.get("top", 0.2),
+        gross=1.0 if params.get("gross") is None else params["gross"],
+        net=params.get("net"),
+        is_long_short=params.get("long_short", False),
+    )
+    start, end = params.get("start"), params.get("end")
+    if start is not None and end is not None and str(start) > str(end):
+        raise InvalidInputError(f"start {start} is after end {end}", next_step="give the first session first")
