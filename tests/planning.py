@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from sqlalchemy import select, update
 
@@ -14,7 +16,7 @@ from optaic.ledger.session import Database
 from optaic.lifecycle.claim import Claim, claim
 from optaic.lifecycle.complete import complete
 from optaic.lifecycle.plan import PlanRequest, create
-from tests.factories import LEASE, claim_run, dataset_result, submit_run
+from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
 
 FAILED = Reason(code="flow_error", message="the vendor sent nonsense", next_step="look at the log")
 AGAIN = Reason(code="retryable_error", message="the vendor is busy", next_step="wait")
@@ -92,3 +94,17 @@ def read_versions(database: Database, run_id: uuid.UUID) -> list[int]:
     )
     with database.read() as tx:
         return list(tx.conn.execute(query).scalars())
+
+
+@contextmanager
+def open_diamond(database_url: str) -> Generator[Database]:
+    """A diamond: `left` and `right` read `prices`, `signal` reads both; `other` is a source, `mixed` reads it too."""
+    opened = Database(database_url)
+    add_dataset(opened)
+    add_dataset(opened, "left", inputs={"close": "prices"}, policies={"retry": {"backoff_seconds": 0.0}})
+    add_dataset(opened, "right", inputs={"close": "prices"})
+    add_dataset(opened, "signal", inputs={"left": "left", "right": "right"})
+    add_dataset(opened, "other")
+    add_dataset(opened, "mixed", inputs={"left": "left", "other": "other"})
+    yield opened
+    opened.close()

@@ -24,6 +24,7 @@ from tests.planning import (
     finish,
     make_ready,
     make_stale,
+    open_diamond,
     plan,
     read_versions,
     refresh,
@@ -36,16 +37,8 @@ from tests.rows import counted, put
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """A diamond: `left` and `right` read `prices`, `signal` reads both; `other` is a source, `mixed` reads it too."""
-    opened = Database(database_url)
-    add_dataset(opened)
-    add_dataset(opened, "left", inputs={"close": "prices"}, policies={"retry": {"backoff_seconds": 0.0}})
-    add_dataset(opened, "right", inputs={"close": "prices"})
-    add_dataset(opened, "signal", inputs={"left": "left", "right": "right"})
-    add_dataset(opened, "other")
-    add_dataset(opened, "mixed", inputs={"left": "left", "other": "other"})
-    yield opened
-    opened.close()
+    with open_diamond(database_url) as opened:
+        yield opened
 
 
 def read_by_stage(database: Database, name: str) -> None:
