@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,13 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from optaic import tracking
+from optaic.errors import LedgerError
 from optaic.flows.report import Batch
 from optaic.ledger import attempts, session
 from optaic.lifecycle.report import Unwritten
+from optaic.lifecycle.rescue import rescue
+from tests.commands import wait_until
 from tests.postgres import PostgresServer
 from tests.projects import Project, open_project
 
@@ -60,6 +63,27 @@ def test_a_block_completes_after_a_restart_of_the_database(tmp_path: Path, priva
         assert (found.status, found.metrics) == ("completed", {"a": 1.0, "b": 2.0})
 
 
+def test_a_block_that_ends_while_the_database_stays_away_says_so_and_its_run_is_found_lost(
+    tmp_path: Path, private_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "END_SECONDS", 0.5)
+    with open_project(tmp_path / "project", private_postgres.url, lease_seconds=1.0) as project:
+        run = project.ledger.track("idea")
+
+        def work() -> None:
+            with run:
+                run.log_metric("a", 1.0)
+                private_postgres.kill9()
+
+        with pytest.raises(LedgerError, match=r"the ledger at .* could not be used"):
+            work()
+        private_postgres.restart()
+        wait_until(lambda: rescue(project.database), "the run is found lost")
+        found = project.ledger.get(run.id)
+        assert found.status == "failed"
+        assert found.reason is not None
+
+
 def test_a_block_goes_on_while_its_reports_cannot_be_written(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +96,9 @@ def test_a_block_goes_on_while_its_reports_cannot_be_written(
             run.log.info("before")
             other = sqlite3.connect(str(make_url(sqlite_url).database), isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
-            time.sleep(1.2)  # a flush meets the lock, and gives up
+            assert run._context is not None
+            run._context.flush()
+            assert run._unwritten, "the flush met the lock, and gave up"
             other.execute("ROLLBACK")
             other.close()
             run.log.info("after")
