@@ -28,7 +28,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
 from optaic.lifecycle import gate
-from optaic.project.procedure import SIMULATOR, check_expression, check_options
+from optaic.project.checks import SIMULATOR, check_expression, check_options
 
 MODES = ("full", "incremental")
 MAX_KEY_LENGTH = 200

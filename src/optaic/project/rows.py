@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optaic.domain.kind import BY_FLOW_KIND, FlowKind, InstanceKind, OutputKind
-from optaic.project.procedure import SIMULATOR
+from optaic.project.checks import SIMULATOR
 from optaic.project.spec import InputSpec, InstanceSpec, Project
 
 
