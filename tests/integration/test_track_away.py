@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from optaic import tracking
+from optaic import holding
 from optaic.errors import LedgerError
 from optaic.flows.report import Batch
 from optaic.ledger import attempts, session
@@ -66,7 +66,7 @@ def test_a_block_completes_after_a_restart_of_the_database(tmp_path: Path, priva
 def test_a_block_that_ends_while_the_database_stays_away_says_so_and_its_run_is_found_lost(
     tmp_path: Path, private_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "END_SECONDS", 0.5)
+    monkeypatch.setattr(holding, "END_SECONDS", 0.5)
     with open_project(tmp_path / "project", private_postgres.url, lease_seconds=1.0) as project:
         run = project.ledger.track("idea")
 
@@ -96,9 +96,9 @@ def test_a_block_goes_on_while_its_reports_cannot_be_written(
             run.log.info("before")
             other = sqlite3.connect(str(make_url(sqlite_url).database), isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
-            assert run._context is not None
-            run._context.flush()
-            assert run._unwritten, "the flush met the lock, and gave up"
+            assert run._hold is not None
+            run._hold.context.flush()
+            assert run._hold.unwritten, "the flush met the lock, and gave up"
             other.execute("ROLLBACK")
             other.close()
             run.log.info("after")
@@ -113,9 +113,9 @@ def test_reports_whose_commit_was_not_answered_are_written_once(tmp_path: Path, 
         with project.ledger.track("idea") as run:
             run.log_metric("a", 1.0)
             run.log.info("before")
-            assert run._context is not None
+            assert run._hold is not None
             with lost_answer(project):
-                run._context.flush()
+                run._hold.context.flush()
             run.log.info("after")
             run.log_metric("b", 2.0)
         found = project.ledger.get(run.id)

@@ -43,8 +43,8 @@ def test_points_that_were_flushed_and_points_of_the_end_keep_their_order(ledger:
         for step in range(5):
             run.log_metric("loss", 1.0 / (step + 1), step)
         run.log.info("half")
-        assert run._context is not None
-        run._context.flush()
+        assert run._hold is not None
+        run._hold.context.flush()
         for step in range(5, 10):
             run.log_metric("loss", 1.0 / (step + 1), step)
         run.log.info("whole")
