@@ -170,6 +170,58 @@ class Tracked:
         """
         self._inside().log_metric(name, value, step)
 
+    def log_returns(
+        self,
+        returns: pl.DataFrame | pd.DataFrame | pd.Series,
+        *,
+        benchmark: pl.DataFrame | pd.DataFrame | None = None,
+        cash_rates: float | pl.DataFrame | pd.DataFrame | None = None,
+        calendar: str = "XNYS",
+        sessions_per_year: float | None = None,
+        start: dt.date | None = None,
+    ) -> Mapping[str, float | int | bool | str | None]:
+        """Log returns of one's own as a table, and the metrics that a backtest has of its returns.
+
+        Parameters
+        ----------
+        returns
+            Simple returns per session, net of costs, as fractions: a column of dates and one of returns, or a series of
+            pandas with dates as its index.
+        benchmark
+            Prices (date, close) to measure against.
+        cash_rates
+            Annual simple rate of cash as a fraction: one number, or a frame (date, rate).
+        calendar
+            An exchange's code, `weekdays` or `daily`: its constant annualises.
+        sessions_per_year
+            Another constant; of monthly returns 12.
+        start
+            When the value was 1; None for the last session before the first return.
+
+        Returns
+        -------
+        Mapping
+            The metrics; None where one is not defined.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no series of finite returns with a date each, or something beside it does not fit.
+        StorageError
+            If the table cannot be stored.
+        LeaseLostError
+            If the run was taken away.
+        """
+        self._held().check()
+        return self._inside().log_returns(
+            returns,
+            benchmark=benchmark,
+            cash_rates=cash_rates,
+            calendar=calendar,
+            sessions_per_year=sessions_per_year,
+            start=start,
+        )
+
     def log_frame(self, name: str, frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame | pd.Series) -> Artifact:
         """Write a table as a Parquet artifact.
 

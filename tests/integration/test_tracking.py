@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from sqlalchemy import event, select
 
@@ -143,3 +145,16 @@ def test_a_block_that_is_over_in_a_moment_starts_no_thread(ledger: Ledger) -> No
         run.log_metric("ic", 0.5)
         run.log.info("a line")
         assert threading.active_count() == before
+
+
+def test_returns_of_a_block_have_the_metrics_of_a_backtest_and_are_kept(ledger: Ledger) -> None:
+    days = [dt.date(2024, 1, day) for day in (3, 4, 5, 8)]
+    earned = pl.DataFrame({"date": days, "return": [0.01, -0.02, 0.015, 0.003]})
+    with ledger.track("idea") as run:
+        figures = run.log_returns(earned)
+    done = ledger.get(run.id)
+    assert done.metrics["sharpe_ratio"] == figures["sharpe_ratio"]
+    assert done.metrics["max_drawdown"] == pytest.approx(-0.02, abs=1e-15)
+    assert (done.metrics["risk_free"], done.metrics["sessions"]) == ("none", 4.0)
+    assert "beta" not in done.metrics, "what is not defined is not logged"
+    assert pl.read_parquet(done.artifact("returns.parquet")).equals(earned)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 import mimetypes
-import numbers
 import os
-import re
 import threading
 import uuid
 from collections.abc import Mapping
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optaic.domain.artifact import Artifact, attempt_prefix, check_name, next_name
 from optaic.errors import InvalidInputError, RunCancelledError
 from optaic.flows.input import Input
+from optaic.flows.metric import MAX_STEP, to_name, to_number, to_step
 from optaic.flows.reporter import FLUSH_SECONDS, Reporter, RunLogger, Sink
 from optaic.flows.secret import masker
 from optaic.flows.table import write_parquet
@@ -33,8 +31,6 @@ PARQUET = "application/vnd.apache.parquet"
 
 _MEDIA_TYPES = mimetypes.MimeTypes()  # without the machine's own list, so that they are the same everywhere
 _MEDIA_TYPES.add_type(PARQUET, ".parquet")
-_METRIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/ @=+-]{0,199}")
-_MAX_STEP = 2**63 - 1
 _MAX_NOTE_CHARS = 500
 
 
@@ -75,6 +71,7 @@ class RunContext:
         self._add_point = self._reporter.add_point
         self._set_progress = self._reporter.set_progress
         self._metrics: dict[str, float] = {}
+        self._texts: dict[str, str] = {}
         self._names: set[str] = set()
         self._artifacts: list[Artifact] = []
         self._naming = threading.Lock()
@@ -181,7 +178,7 @@ class RunContext:
             If `pct` is not a number, or the run has ended.
         """
         if type(pct) is not float and type(pct) is not int:
-            pct = _number("progress", pct)
+            pct = to_number("progress", pct)
         if not 0.0 <= pct <= 100.0:
             if pct != pct:  # noqa: PLR0124 - NaN is not equal to itself
                 raise InvalidInputError("progress is NaN; give a number from 0 to 100")
@@ -208,13 +205,53 @@ class RunContext:
             If name, value or step is not allowed, or the run has ended.
         """
         if type(value) is not float or value - value != 0.0:
-            value = _number(f"metric {name!r}", value)
-        if step is not None and (type(step) is not int or not -_MAX_STEP <= step <= _MAX_STEP):
-            step = _step(name, step)
+            value = to_number(f"metric {name!r}", value)
+        if step is not None and (type(step) is not int or not -MAX_STEP <= step <= MAX_STEP):
+            step = to_step(name, step)
         if type(name) is not str or name not in self._metrics:
-            name = _checked_name(name)
+            name = to_name(name)
         self._add_point(name, value, step)
         self._metrics[name] = value
+
+    def log_returns(
+        self,
+        returns: pl.DataFrame | pd.DataFrame | pd.Series,
+        *,
+        benchmark: pl.DataFrame | pd.DataFrame | None = None,
+        cash_rates: float | pl.DataFrame | pd.DataFrame | None = None,
+        calendar: str = "XNYS",
+        sessions_per_year: float | None = None,
+        start: dt.date | None = None,
+    ) -> Mapping[str, float | int | bool | str | None]:
+        """Log returns as the table `returns.parquet`, and the metrics that a backtest has of its returns.
+
+        Parameters, returned metrics and errors are those of `optaic.flows.returns.measure_returns`; what is not defined
+        is returned as None, and not logged.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no series of finite returns with a date each, or something beside it does not fit.
+        StorageError
+            If the table cannot be stored.
+        """
+        from optaic.flows.returns import measure_returns  # numerics are loaded only where there are returns
+
+        frame, figures = measure_returns(
+            returns,
+            benchmark=benchmark,
+            cash_rates=cash_rates,
+            calendar=calendar,
+            sessions_per_year=sessions_per_year,
+            start=start,
+        )
+        self.log_frame("returns", frame)
+        for name, value in figures.items():
+            if isinstance(value, str):
+                self._texts[name] = value
+            elif value is not None:
+                self.log_metric(name, float(value))
+        return figures
 
     def log_frame(self, name: str, frame: pl.DataFrame | pl.LazyFrame | pd.DataFrame | pd.Series) -> Artifact:
         """Write a table as a Parquet artifact.
@@ -277,9 +314,9 @@ class RunContext:
         return self._keep(name, source, kind="file", media_type=media_type, take=False)
 
     @property
-    def metrics(self) -> Mapping[str, float]:
+    def metrics(self) -> Mapping[str, float | str]:
         """The last value of each metric that was logged."""
-        return dict(self._metrics)
+        return {**self._texts, **self._metrics}
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -336,30 +373,3 @@ class RunContext:
         with self._naming:
             self._artifacts.append(artifact)
         return artifact
-
-
-def _number(what: str, value: object) -> float:
-    """Take what is a number in every sense but its type: numpy's scalars, fractions, NaN."""
-    if not isinstance(value, bool) and isinstance(value, int | numbers.Real):
-        try:
-            number = float(value)
-        except (OverflowError, ValueError, TypeError):
-            number = math.inf
-        if not math.isinf(number):
-            return number
-    raise InvalidInputError(f"{what}: {value!r} is not a finite number or NaN")
-
-
-def _step(name: str, step: object) -> int:
-    if not isinstance(step, bool) and isinstance(step, int | numbers.Integral) and abs(int(step)) <= _MAX_STEP:
-        return int(step)
-    raise InvalidInputError(f"metric {name!r}: step {step!r} is not a whole number of 64 bits")
-
-
-def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not _METRIC_NAME.fullmatch(name):
-        raise InvalidInputError(
-            f"{str(name)[:80]!r} cannot be the name of a metric",
-            next_step="use up to 200 letters, digits, blanks and _ . : / @ = + -, starting with a letter, digit or _",
-        )
-    return str(name)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from optaic.errors import InvalidInputError
-from optaic.quant.panel import Booleans, Floats, Panel
+from optaic.quant.panel import Booleans, Dates, Floats, Panel
 from optaic.quant.wide import Wide, align, read_frame, refuse_values, spread
 
 
@@ -83,7 +83,7 @@ def read_market(
         dividends=events["dividend"],
         splits=events["split"],
         delisting_returns=_by_symbol(delisting_returns, grid.symbols),
-        cash_rates=_rates(cash_rates, grid),
+        cash_rates=read_rates(cash_rates, grid.dates),
     )
     return Market(panel=panel, grid=grid)
 
@@ -136,10 +136,60 @@ def read_benchmark(benchmark: Any, market: Market) -> Floats:
     InvalidInputError
         If it is no such table, a price is not positive, or the first is later than the first session.
     """
-    prices = _carry(benchmark, "close", "benchmark", market.grid)
+    return benchmark_returns(benchmark, market.grid.dates)
+
+
+def benchmark_returns(benchmark: Any, dates: Dates) -> Floats:
+    """Read the returns of a benchmark from its prices.
+
+    Parameters
+    ----------
+    benchmark : polars or pandas frame
+        Prices: date and close.
+    dates : ndarray of shape (n_sessions,), datetime64[D]
+        Sessions, increasing. One without a price takes the last before it.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions - 1,), float64
+        Simple returns in the sessions after the first, as fractions.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no such table, a price is not positive, or the first is later than the first session.
+    """
+    prices = _carry(benchmark, "close", "benchmark", dates)
     if not ((prices > 0) & np.isfinite(prices)).all():
         raise InvalidInputError("benchmark: a price is not positive", next_step="leave days without a price out")
     return prices[1:] / prices[:-1] - 1.0
+
+
+def read_rates(cash_rates: Any, dates: Dates) -> Floats | None:
+    """Read what cash earns.
+
+    Parameters
+    ----------
+    cash_rates : float or frame, optional
+        One annual simple rate as a fraction, or a frame (date, rate).
+    dates : ndarray of shape (n_sessions,), datetime64[D]
+        Sessions, increasing. Each takes the last rate up to its date.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions,), float64, or None
+        None without rates.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no such table, or the first rate is later than the first session.
+    """
+    if cash_rates is None:
+        return None
+    if isinstance(cash_rates, (int, float)):
+        return np.full(len(dates), float(cash_rates))
+    return _carry(cash_rates, "rate", "cash_rates", dates)
 
 
 def read_members(universe: Any, market: Market) -> Booleans:
@@ -225,15 +275,7 @@ def _by_symbol(returns: Mapping[str, float] | None, symbols: list[str]) -> Float
     return np.array([returns.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
 
 
-def _rates(cash_rates: Any, grid: Wide) -> Floats | None:
-    if cash_rates is None:
-        return None
-    if isinstance(cash_rates, (int, float)):
-        return np.full(len(grid.dates), float(cash_rates))
-    return _carry(cash_rates, "rate", "cash_rates", grid)
-
-
-def _carry(frame: Any, value: str, name: str, grid: Wide) -> Floats:
+def _carry(frame: Any, value: str, name: str, dates: Dates) -> Floats:
     """Read a series, and give each session its last value up to that date."""
     table = read_frame(frame, name)
     if table.columns.count(value) != 1:
@@ -241,9 +283,9 @@ def _carry(frame: Any, value: str, name: str, grid: Wide) -> Floats:
             f"{name} has the columns {', '.join(table.columns)}", next_step=f"give a frame of date and {value}"
         )
     known = spread(table.select("date", value).drop_nulls(), value, name)
-    row = np.searchsorted(known.dates, grid.dates, side="right") - 1
+    row = np.searchsorted(known.dates, dates, side="right") - 1
     if len(row) and row[0] < 0:
         raise InvalidInputError(
-            f"{name}: there is no {value} up to {grid.dates[0]}", next_step=f"start {name} no later than the prices"
+            f"{name}: there is no {value} up to {dates[0]}", next_step=f"start {name} no later than the prices"
         )
     return known.values[row, 0]
