@@ -15,7 +15,7 @@ from optaic.quant.figures import equal_weight_returns, measure
 from optaic.quant.market import read_benchmark, read_market, read_members, read_targets
 from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
 from optaic.quant.panel import Floats
-from optaic.quant.simulate import simulate
+from optaic.quant.simulate import Decide, simulate
 from optaic.quant.simulation import Simulation
 
 
@@ -59,6 +59,11 @@ class Backtest:
         What the benchmark is, in words.
     skipped_decisions : int
         Decisions that could not be taken, because nothing was known of whom to hold.
+    optimizer : str or None
+        The optimiser that decided, in words; None where none did.
+    failed_solves, fallbacks : int or None
+        At how many decisions it had no solution, and at how many of these its declared fallback was used; at the others
+        what was held was kept. None without an optimiser.
     """
 
     simulation: Simulation
@@ -68,6 +73,9 @@ class Backtest:
     benchmark: Floats
     benchmark_name: str
     skipped_decisions: int = 0
+    optimizer: str | None = None
+    failed_solves: int | None = None
+    fallbacks: int | None = None
 
     def __repr__(self) -> str:
         done = self.simulation
@@ -180,6 +188,9 @@ class Backtest:
             "stale_marks": int(done.stale_marks.sum()),
             "missed_fills": int(done.missed_fills.sum()),
             "skipped_decisions": self.skipped_decisions,
+            "optimizer": self.optimizer,
+            "failed_solves": self.failed_solves,
+            "fallbacks": self.fallbacks,
             "delisted_positions": len(done.delistings.session),
             "assumed_delistings": int(done.delistings.is_assumed.sum()),
             "costs": self.options["assumptions"]["costs"],
@@ -217,7 +228,7 @@ class Backtest:
         Returns
         -------
         Backtest
-            The same in everything else.
+            The same in everything else: what was decided stays decided, also where it was decided on what was held.
         """
         done = self.simulation
         options = done.options.with_delisting_return(delisting_return)
@@ -269,6 +280,7 @@ def backtest(
     universe: Any = None,
     sessions_per_year: float = 252.0,
     skipped_decisions: int = 0,
+    decide: Decide | None = None,
     **options: Unpack[BacktestOptions],
 ) -> Backtest:
     """Simulate a portfolio that trades to target weights.
@@ -310,6 +322,11 @@ def backtest(
         What annualises: a constant of the calendar (252 of exchanges, 260 of weekdays, 365 of every day).
     skipped_decisions : int
         How many decisions the caller could not take; counted among the metrics.
+    decide : callable, optional
+        Takes the decisions on the dates of `weights`, where they depend on what is held; what the weights of these
+        dates are is then not looked at. Called, date by date, with the session's place among the dates of the prices
+        and the weights held at its close (an array in alphabetical order of the symbols); gives such an array of
+        targets, or None to trade nothing.
     **options
         See `optaic.quant.options.SimulatorOptions`: capital, execution, lag, same_bar, costs_bps, slippage_bps,
         borrow_bps, max_weight, gross, net, no_trade_band, max_turnover, delisting_return.
@@ -355,7 +372,7 @@ def backtest(
         is_adjusted=adjusted,
     )
     targets, decided = read_targets(weights, market)
-    done = simulate(market.panel, targets, decided=decided, options=chosen)
+    done = simulate(market.panel, targets, decided=decided, decide=decide, options=chosen)
     if benchmark is None:
         members = None if universe is None else read_members(universe, market)
         returns = equal_weight_returns(market.panel, members=members)

@@ -183,7 +183,7 @@ A = HEAD + "  a: {kind: dataset, definition: 'm:f'"
         (HEAD + "  a: {kind: §datset}\n", "'datset' is not a kind; did you mean 'dataset'?"),
         (HEAD + "  a: {kind: dataset, §files: 'x.csv'}\n", "`files:` is not there yet"),
         (HEAD + "  §a: {kind: backtest}\n", "reads no prices"),
-        (HEAD + "  a: {kind: backtest, §inputs: {prices: p}}\n", "needs one of signal and weights"),
+        (HEAD + "  a: {kind: backtest, §inputs: {prices: p}}\n", "needs one of signal, weights and optimizer"),
         (HEAD + "  a: {kind: backtest, inputs: {prices: p, signal: s}, §top: 0.1}\n", "has no field 'top'"),
         (HEAD + "  a: {kind: dataset, §definition: 'm:f', expression: 'close'}\n", "beside `expression:`"),
         (HEAD + "  §a: {kind: dataset}\n", "has no definition"),

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-_LABEL_END = "label_end"
+EVENTS = ("split", "dividend")
+"""Columns of prices that make returns total returns."""
+
+EXPECTATIONS = ("expected_return", "prediction", "value")
+"""Columns that are taken for expected returns, the first that there is."""
+
+LABEL_END = "label_end"
+"""The column of predictions that says how far the labels reach that their fit has seen."""
+
 _DAYS_PER_SESSION = 1.6
 """Calendar days that surely hold a session, on the average of some weeks with holidays."""
 
@@ -146,11 +154,18 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
         symbols=symbols,
         returns=returns,
         left_out=int(is_there.sum()) - len(symbols),
-        expected_returns=None if expected is None else _per_session(expected, symbols, returns, setup),
+        expected_returns=None
+        if expected is None
+        else per_session(np.array([expected[symbol] for symbol in symbols]), returns, setup),
         previous=previous,
         held_outside=outside,
         groups=_groups(ctx, last, decided_at),
     )
+
+
+def look_back(last: dt.date, lookback: int) -> dt.date:
+    """Give a date that is surely more than `lookback` sessions before another, and not much more."""
+    return last - dt.timedelta(days=int(_DAYS_PER_SESSION * (lookback + 1)) + 15)
 
 
 def _prices(
@@ -162,7 +177,7 @@ def _prices(
     last = latest if date is None else date if latest is None else min(date, latest)
     start = None
     if last is not None:
-        start = last - dt.timedelta(days=int(_DAYS_PER_SESSION * (lookback + 1)) + 15)
+        start = look_back(last, lookback)
         start = start if since is None else min(start, since)
         if first is None or start <= first:
             start = None
@@ -197,13 +212,35 @@ def _rows(source: Input, start: dt.date | None, end: dt.date | None, decided_at:
 
 def _growth(frame: pl.DataFrame, close: str, dates: Any, symbols: tuple[str, ...]) -> Floats:
     """Give what a unit became on each session, with splits and dividends if the prices have them; first row NaN."""
-    prices = to_grid(frame, close, dates=dates, symbols=symbols).values
+    events = {
+        name: to_grid(frame, name, dates=dates, symbols=symbols).values
+        for name in EVENTS
+        if name in frame.columns and name != close
+    }
+    return total_growth(to_grid(frame, close, dates=dates, symbols=symbols).values, **events)
+
+
+def total_growth(prices: Floats, *, split: Floats | None = None, dividend: Floats | None = None) -> Floats:
+    """Give what a unit of money became on each session.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n_sessions, n_symbols), float64
+        At the close; NaN where there is none.
+    split, dividend : ndarray of the same shape, float64, optional
+        Shares after, and cash, for each share held at the close before; NaN is none.
+
+    Returns
+    -------
+    ndarray of the same shape, float64
+        Its excess over 1 is the total return. NaN in the first row, without prices of both sessions, and where nothing
+        was left.
+    """
     after = prices
-    for name, identity in (("split", 1.0), ("dividend", 0.0)):
-        if name in frame.columns and name != close:
-            values = to_grid(frame, name, dates=dates, symbols=symbols).values
-            values = np.where(np.isnan(values), identity, values)
-            after = after * values if name == "split" else after + values
+    if split is not None:
+        after = after * np.where(np.isnan(split), 1.0, split)
+    if dividend is not None:
+        after = after + np.where(np.isnan(dividend), 0.0, dividend)
     growth = np.full(prices.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         growth[1:] = np.where(prices[:-1] > 0.0, after[1:] / prices[:-1], np.nan)
@@ -233,40 +270,60 @@ def _expected(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) ->
     if EXPECTED not in ctx.inputs:
         return None
     source = ctx.input(EXPECTED)
-    column = value_column(source, "expected_return", "prediction", "value")
+    column = value_column(source, *EXPECTATIONS)
     frame = _rows(source, None, last, decided_at).filter(pl.col(column).is_not_null())
     frame = frame.filter(pl.col(DATE) == pl.col(DATE).max())
-    if _LABEL_END in frame.columns and not frame.filter(pl.col(_LABEL_END) >= pl.col(DATE)).is_empty():
+    if LABEL_END in frame.columns and not frame.filter(pl.col(LABEL_END) >= pl.col(DATE)).is_empty():
         raise InSampleInputError(
             f"the expected returns of {source.instance} for {frame[DATE][0]} are in-sample: their fit had seen labels "
-            f"up to {frame[_LABEL_END].max()}",
+            f"up to {frame[LABEL_END].max()}",
             next_step="predict out of sample",
         )
     frame = frame.with_columns(pl.col(column).cast(pl.Float64)).filter(pl.col(column).is_finite())
     return dict(zip(frame[SYMBOL].to_list(), frame[column].to_list(), strict=True))
 
 
-def _per_session(
-    expected: Mapping[str, float], symbols: tuple[str, ...], returns: Floats, setup: Mapping[str, Any]
-) -> Floats:
+def per_session(expected: Floats, returns: Floats, setup: Mapping[str, Any]) -> Floats:
+    """Make expectations of an input simple returns per session.
+
+    Parameters
+    ----------
+    expected : ndarray of shape (n_symbols,), float64
+        Simple returns a year, or scores, as the `target` of the setup says.
+    returns : ndarray of shape (lookback, n_symbols), float64
+        Simple returns per session, whose deviations scale scores.
+    setup
+        With `target` and `sessions_per_year`.
+    """
     target = cast("Mapping[str, Any]", setup["target"])
-    values = np.array([expected[symbol] for symbol in symbols])
     if target["unit"] == "score":
         deviations = returns.std(axis=0, ddof=1)
-        return scale_scores(values, deviations, ic=float(target["ic"]), horizon=int(target["horizon"]))
-    return values / float(setup["sessions_per_year"])
+        return scale_scores(expected, deviations, ic=float(target["ic"]), horizon=int(target["horizon"]))
+    return expected / float(setup["sessions_per_year"])
 
 
 def _groups(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) -> dict[str, tuple[str, ...]] | None:
     if GROUPS not in ctx.inputs:
         return None
     source = ctx.input(GROUPS)
-    columns = [name for name in source.columns if name not in (DATE, SYMBOL, KNOWN_AT)]
-    if not columns:
-        raise InvalidInputError(f"{source.instance} has no column that says to which group a name belongs")
+    columns = group_columns(source)
     rows = _last_rows(source, columns[0], last, decided_at)
     found = rows.select(SYMBOL, *(pl.col(name).cast(pl.String).fill_null("none") for name in columns))
     return {str(row[0]): tuple(str(one) for one in row[1:]) for row in found.iter_rows()}
+
+
+def group_columns(source: Input) -> list[str]:
+    """Give the columns that say to which groups a name belongs.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none.
+    """
+    columns = [name for name in source.columns if name not in (DATE, SYMBOL, KNOWN_AT)]
+    if not columns:
+        raise InvalidInputError(f"{source.instance} has no column that says to which group a name belongs")
+    return columns
 
 
 def _previous(ctx: RunContext, date: dt.date | None, decided_at: dt.datetime | None) -> pl.DataFrame | None:

@@ -176,6 +176,42 @@ class Input:
             .select(*keys, *(name for name in values if name not in keys), KNOWN_AT)
         )
 
+    def history(
+        self, columns: Sequence[str], *, start: dt.date | None = None, end: dt.date | None = None
+    ) -> pl.DataFrame:
+        """Read every row that was ever known, in the order in which they became known: of a key the later one holds.
+
+        Parameters
+        ----------
+        columns
+            The value columns to read.
+        start, end
+            As for `lazy`.
+
+        Returns
+        -------
+        DataFrame
+            The key columns, these columns, `known_at`, and `_deleted` (Boolean): whether the key was withdrawn then. No
+            row is newer than the instant as of which the run reads.
+
+        Raises
+        ------
+        StorageError
+            If a segment cannot be read.
+        """
+        import polars as pl
+
+        from optaic.storage.segments import scan_history
+        from optaic.storage.view import PLACE
+
+        version = self._dataset()
+        self._widen(start, end)
+        rows = scan_history(self._store, version, start=start, end=end)
+        if self._as_of is not None:
+            rows = rows.filter(pl.col(KNOWN_AT) <= self._as_of)
+        wanted = [*version.key_columns, *columns, KNOWN_AT, DELETED]
+        return rows.select(*wanted, PLACE).sort(KNOWN_AT, PLACE).select(wanted).collect(engine="streaming")
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The value columns that `frame` gives: those that the flow declared, else all but the key."""
@@ -208,6 +244,18 @@ class Input:
         """What its flow says of the pinned version, as JSON: of a model, its fits. Empty for a dataset."""
         version = self._pinned.version
         return version.detail if isinstance(version, FileVersion) else {}
+
+    def read_detail(self, *, end: dt.date | None = None) -> Mapping[str, Any]:
+        """Read `detail`, and use it up to an event date: a version that says the same of it, and differs later, is
+        none that would have to be read.
+
+        Parameters
+        ----------
+        end
+            The last event date for which it is used; None for all.
+        """
+        self._widen(None, end)
+        return self.detail
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -223,9 +224,11 @@ def _groups(params: Mapping[str, Any], symbols: Sequence[str]) -> list[Constrain
     )
     found: list[Constraint] = []
     for equation in equations:
-        is_equal, limits_equal, is_below, limits_below = equations_to_matrix(
-            groups=levels, equations=[equation], raise_if_group_missing=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a group that no name is in the fit warns too, and that is noted
+            is_equal, limits_equal, is_below, limits_below = equations_to_matrix(
+                groups=levels, equations=[equation], raise_if_group_missing=False
+            )
         for matrix, limits, sense in ((is_equal, limits_equal, "equal"), (is_below, limits_below, "at_most")):
             if len(matrix):
                 found.append(

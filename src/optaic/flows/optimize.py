@@ -11,14 +11,15 @@ from typing import Any, NoReturn, cast
 import polars as pl
 
 from optaic.domain.fingerprint import digest_of
-from optaic.domain.optimizer import Fallback
-from optaic.errors import SolverFailedError
+from optaic.domain.optimizer import OPTIONAL_ROLES, Fallback
+from optaic.errors import InvalidInputError, SolverFailedError
 from optaic.flows.allotment import write_report
 from optaic.flows.calendar import annual_sessions
 from optaic.flows.context import RunContext
 from optaic.flows.evidence import Evidence, gather
 from optaic.flows.optimizer import load_optimizer
 from optaic.flows.refit import TOLERANCE, Floats, Refit, Solution
+from optaic.flows.secret import REFERENCE
 from optaic.flows.task import Output, Result, Task
 from optaic.quant.allocation import describe_allocation
 from optaic.quant.constraint import measure_residuals
@@ -131,7 +132,7 @@ def open_refit(detail: Mapping[str, Any], root: Path, *, instance: str) -> Refit
     Parameters
     ----------
     detail
-        Of the pinned version of a portfolio optimiser: `ctx.input("optimizer").detail`.
+        Of the pinned version of a portfolio optimiser: `ctx.input("optimizer").read_detail(...)`.
     root
         The project's folder.
     instance
@@ -145,13 +146,18 @@ def open_refit(detail: Mapping[str, Any], root: Path, *, instance: str) -> Refit
     Raises
     ------
     InvalidInputError, NotFoundError
-        If its definition cannot be found or used.
+        If its definition cannot be found or used, or its params name secrets.
     CodeChangedError
         If its code is not that of the version.
     """
     setup = complete_setup(cast("Mapping[str, Any]", detail[SETUP]))
     definition = load_optimizer(str(detail["definition"]), root, digest=str(detail["code_digest"]))
     params = cast("Mapping[str, Any]", detail["params"])
+    if REFERENCE.search(str(params)):
+        raise InvalidInputError(
+            f"the params of {instance} name secrets, which only its own runs are given",
+            next_step="let its definition read them from the environment",
+        )
     return _refit(definition, params, setup, instance=instance, seed=int(detail["seed"]))
 
 
@@ -242,15 +248,19 @@ def objective_of(task: Task) -> str:
 
 
 def describe_basis(task: Task, setup: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a backtest needs to fit the optimiser again; params as they are declared, without secrets."""
+    """Give what a backtest needs to fit the optimiser again; params as they are declared, without secrets.
+
+    Two versions of one `basis` decide alike in a backtest: on what date the optimiser itself decides is no part of it.
+    """
     told: dict[str, Any] = {
         "definition": task.code_ref,
         "code_digest": task.code_digest,
         "params": dict(cast("Mapping[str, Any]", task.config.get("params") or {})),
         "seed": task.seed,
+        "reads": sorted({one.role for one in task.inputs} & set(OPTIONAL_ROLES)),
         SETUP: dict(setup),
     }
-    return {**told, "basis": digest_of(told)}
+    return {**told, "basis": digest_of({**told, SETUP: {**setup, "date": None}})}
 
 
 def _refit(

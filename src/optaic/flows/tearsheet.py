@@ -55,6 +55,9 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         "annualised by": f"{done.sessions_per_year:g} sessions a year",
         "benchmark": done.benchmark_name,
     }
+    if done.optimizer is not None:
+        assumptions["optimiser"] = f"{done.optimizer}, fitted anew at each decision on what was known then"
+        assumptions["solves"] = f"{done.failed_solves} failed, {done.fallbacks} fallbacks used"
     report = BacktestReport(
         run_id=str(task.run_id),
         instance=task.instance,
@@ -70,6 +73,8 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
             view=view,
             has_risk_free=metrics["risk_free"] != "none",
             missing_prices=int(metrics["stale_marks"]),
+            failed_solves=int(metrics["failed_solves"] or 0),
+            fallbacks=int(metrics["fallbacks"] or 0),
             skipped_decisions=int(metrics["skipped_decisions"]),
         ),
         assumptions=assumptions,

@@ -27,7 +27,7 @@ from optaic.lifecycle import trigger
 from optaic.lifecycle.expect import good_until
 from optaic.lifecycle.propagate import propagate
 from optaic.project import InputSpec, InstanceSpec, Project
-from optaic.project.rows import check_rows
+from optaic.project.rows import check_read
 from optaic.settings import read_settings
 
 if TYPE_CHECKING:
@@ -358,7 +358,7 @@ def _upstream(project: Project, spec: InstanceSpec, item: InputSpec, live: Mappi
         raise project.error(
             spec, f"{spec.name} reads {target!r}, and there is no such instance{hint}", place=("inputs", item.role)
         )
-    check_rows(project, spec, item, FlowKind(found.kind))
+    check_read(project, spec, item, FlowKind(found.kind), found.config)
     return found
 
 

@@ -9,9 +9,13 @@ import numpy as np
 import polars as pl
 
 from optaic.backtesting import Backtest, backtest
-from optaic.errors import InSampleInputError, InvalidInputError, NoOutputError, NothingKnownError
+from optaic.domain.optimizer import OPTIMIZER
+from optaic.errors import InSampleInputError, InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, opens
+from optaic.flows.evidence import LABEL_END
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.pursuit import Pursuit, pursue
+from optaic.flows.sight import refuse_blindness
 from optaic.quant.rebalance import decide_sessions
 from optaic.quant.selection import select_targets
 
@@ -22,10 +26,7 @@ if TYPE_CHECKING:
     from optaic.flows.input import Input
 
 SIGNAL, WEIGHTS, PRICES, UNIVERSE, BENCHMARK, CASH = "signal", "weights", "prices", "universe", "benchmark", "cash"
-"""The roles that it reads."""
-
-LABEL_END = "label_end"
-"""The column of predictions that says how far the labels reach that their fit has seen."""
+"""The roles that it reads, beside that of an optimiser and those that an optimiser reads."""
 
 
 def simulate(
@@ -56,10 +57,12 @@ def simulate(
     sessions_per_year: float | None = None,
     allow_in_sample: bool = False,
 ) -> Backtest:
-    """Simulate a portfolio that follows a signal, or weights.
+    """Simulate a portfolio that follows a signal, weights, or an optimiser.
 
-    It reads `prices` and one of `signal` and `weights`; and, if they are declared, `universe` (Boolean: who may be
-    bought), `benchmark` (one price series) and `cash` (an annual simple rate).
+    It reads `prices` and one of `signal`, `weights` and `optimizer`; and, if they are declared, `universe` (Boolean:
+    who may be bought), `benchmark` (one price series) and `cash` (an annual simple rate). An optimiser is fitted anew
+    at each decision, to the prices of its lookback as they were known then, and is given the weights that are held;
+    `expected_returns` and `groups` are read where it reads them.
 
     Parameters
     ----------
@@ -69,7 +72,8 @@ def simulate(
         First and last session, inclusive; None for those of the prices. What lies beyond is not read.
     rebalance, rebalance_offset
         When to decide: `daily`, `weekly`, `monthly` or every n sessions; and how many sessions later. Weights are
-        decided on the dates that they have rows of.
+        decided on the dates that they have rows of. Of an optimiser, decisions that could not be traded any more are
+        not taken.
     top, long_short
         The share of names that is bought, and whether as many are sold.
     capital, execution, lag, same_bar, costs_bps, slippage_bps, borrow_bps
@@ -96,9 +100,14 @@ def simulate(
     Raises
     ------
     InvalidInputError
-        If an option is out of its range, or an input has not the columns that are needed.
+        If an option is out of its range, an input has not the columns that are needed, or an optimiser cannot be fitted
+        or reads what is not declared here.
+    CodeChangedError
+        If the code of the optimiser is not that of its version.
     NoOutputError
         If no decision could be taken: there is nothing to simulate.
+    SolverFailedError
+        If the optimiser has no solution at any decision, and there is no fallback.
     NothingKnownError
         If no row was known when it was decided on.
     InSampleInputError
@@ -114,17 +123,31 @@ def simulate(
     symbols = table[SYMBOL].unique().sort().to_list()
     sessions = dates.to_numpy().astype("datetime64[D]")
     members: pl.DataFrame | None = None
+    pursued: Pursuit | None = None
     skipped = 0
-    if WEIGHTS in ctx.inputs:
+    if OPTIMIZER in ctx.inputs:
+        asked = np.flatnonzero(decide_sessions(sessions, rebalance, offset=rebalance_offset))
+        pursued = pursue(
+            ctx,
+            sessions,
+            symbols,
+            asked[asked < len(sessions) - (0 if same_bar else lag)].tolist(),
+            view=view,
+            calendar=calendar,
+            is_adjusted=adjusted,
+            allow_in_sample=allow_in_sample,
+        )
+        weights, members = pursued.weights, pursued.members
+    elif WEIGHTS in ctx.inputs:
         weights = _weights(ctx.input(WEIGHTS), dates, view=view, calendar=calendar)
     else:
         decided = decide_sessions(sessions, rebalance, offset=rebalance_offset)
-        asked = dates.filter(pl.Series(decided))
-        signal = _seen(ctx.input(SIGNAL), asked, view=view, calendar=calendar, allow_in_sample=allow_in_sample)
+        deciding = dates.filter(pl.Series(decided))
+        signal = _seen(ctx.input(SIGNAL), deciding, view=view, calendar=calendar, allow_in_sample=allow_in_sample)
         grid = to_grid(signal, _SEEN, dates=sessions, symbols=symbols)
         eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
         if UNIVERSE in ctx.inputs:
-            members = _seen(ctx.input(UNIVERSE), asked, view=view, calendar=calendar, allow_in_sample=True)
+            members = _seen(ctx.input(UNIVERSE), deciding, view=view, calendar=calendar, allow_in_sample=True)
             eligible &= to_grid(members, _SEEN, dates=sessions, symbols=symbols).values == 1.0
         targets, taken = select_targets(
             grid.values,
@@ -143,8 +166,8 @@ def simulate(
             f"{ctx.instance}: no decision could be taken from {dates[0]} to {dates[-1]}: no name had a signal",
             next_step="look at the dates of the signal, and for how many names it has values: optaic show",
         )
-    ctx.progress(40, "decided")
-    return backtest(
+    ctx.progress(40, "decided" if pursued is None else "deciding")
+    done = backtest(
         weights=weights,
         prices=table.select(DATE, SYMBOL, *(name for name in _PRICE_COLUMNS if name in table.columns)),
         adjusted=adjusted,
@@ -159,14 +182,16 @@ def simulate(
         slippage_bps=slippage_bps,
         borrow_bps=borrow_bps,
         max_weight=max_weight,
-        universe=None if members is None else members.rename({_SEEN: "member"}),
+        universe=None if members is None else members.rename({_SEEN: "member"}, strict=False),
         skipped_decisions=skipped,
-        gross=gross if WEIGHTS in ctx.inputs else None,
-        net=net if WEIGHTS in ctx.inputs else None,
+        gross=None if SIGNAL in ctx.inputs else gross,
+        net=None if SIGNAL in ctx.inputs else net,
         no_trade_band=no_trade_band,
         max_turnover=max_turnover,
         delisting_return=delisting_return,
+        decide=None if pursued is None else pursued.decide,
     )
+    return done if pursued is None else pursued.finish(done)
 
 
 _SEEN = "seen"
@@ -185,7 +210,7 @@ def _seen(source: Input, dates: pl.Series, *, view: str, calendar: str, allow_in
     else:
         frame = source.known_by(_decisions(dates, calendar), columns=columns).collect(engine="streaming")
         if frame.is_empty():
-            _refuse_blindness(source, dates)
+            refuse_blindness(source, dates)
     if is_fitted and not allow_in_sample:
         late = frame.filter(pl.col(LABEL_END) >= pl.col(DATE))
         if not late.is_empty():
@@ -202,16 +227,6 @@ def _decisions(dates: pl.Series, calendar: str) -> pl.DataFrame:
     following = [date + dt.timedelta(days=1) for date in dates.to_list()]
     decided_at = pl.Series("decided_at", opens(following, calendar), dtype=pl.Datetime("us", "UTC"))
     return pl.DataFrame({DATE: dates, "decided_at": decided_at})
-
-
-def _refuse_blindness(source: Input, dates: pl.Series) -> None:
-    frame = source.frame(start=dates[0], end=dates[-1])
-    if frame.is_empty():
-        return
-    raise NothingKnownError(
-        f"no row of {source.instance} was known when it was decided: the first was known at {frame['known_at'].min()}",
-        next_step='declare when rows are known, known_at: {lag: "close + 2h"}, or set view: latest, which is recorded',
-    )
 
 
 def _weights(source: Input, dates: pl.Series, *, view: str, calendar: str) -> pl.DataFrame:

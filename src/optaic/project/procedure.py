@@ -8,6 +8,7 @@ from typing import Any
 
 from optaic.domain.kind import InstanceKind
 from optaic.domain.known import DERIVED
+from optaic.domain.optimizer import OPTIMIZER, OPTIONAL_ROLES
 from optaic.errors import InvalidInputError
 from optaic.project.checks import EXPRESSION, SIMULATOR, check_expression, check_options
 from optaic.project.document import Document, Entry
@@ -113,10 +114,15 @@ def _check_backtest(
     place = fields["inputs"].key if "inputs" in fields else instance.key
     if "prices" not in roles:
         document.report(place, f"{what} reads no prices", "add to its inputs: prices: INSTANCE")
-    if len(roles & {"signal", "weights"}) != 1:
+    if len(roles & {"signal", "weights", OPTIMIZER}) != 1:
         document.report(
-            place, f"{what} needs one of signal and weights as an input", "add to its inputs: signal: INSTANCE"
+            place,
+            f"{what} needs one of signal, weights and optimizer as an input",
+            "add to its inputs: signal: INSTANCE",
         )
+    for role in OPTIONAL_ROLES:
+        if role in roles and OPTIMIZER not in roles:
+            document.report(place, f"{what} has no use for {role} without an optimizer", f"take {role} out of inputs")
 
 
 def _check_options(document: Document, entry: Entry | None, params: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ In each session, in this order:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from optaic.errors import InvalidInputError
@@ -26,9 +28,17 @@ MISSING_SESSIONS = 5
 _ROUNDING = 1e-12
 """Differences of weights that are rounding and not an order."""
 
+Decide = Callable[[int, Floats], Floats | None]
+"""Takes a session and the weights at its close; gives the weights to trade to, None to trade nothing."""
+
 
 def simulate(
-    panel: Panel, targets: Floats, *, decided: Booleans | None = None, options: SimulatorOptions | None = None
+    panel: Panel,
+    targets: Floats,
+    *,
+    decided: Booleans | None = None,
+    decide: Decide | None = None,
+    options: SimulatorOptions | None = None,
 ) -> Simulation:
     """Simulate a portfolio that trades to target weights, session by session.
 
@@ -47,19 +57,26 @@ def simulate(
         are not looked at.
     decided : ndarray of shape (n_sessions,), bool, optional
         In which sessions a decision was taken. All if left out.
+    decide : callable, optional
+        Takes the decisions where they depend on what is held: asked at the close of each session that is decided and
+        whose decision can still be traded, in their order, with the session and the weights held at its close, after
+        its trades and marks (an ndarray of its own of shape (n_symbols,), zeros before the first purchase; in the same
+        bar before the trade that it decides). What it gives becomes that session's row of the targets; None is no
+        decision, and nothing is traded for it.
     options : SimulatorOptions, optional
         Capital, execution, lag, costs, limits.
 
     Returns
     -------
     Simulation
-        Values, returns, fills and counts. An empty panel gives empty arrays.
+        Values, returns, fills and counts; targets and decided as they were taken. An empty panel gives empty arrays.
 
     Raises
     ------
     InvalidInputError
         If shapes differ, if a target that is to be traded is not finite, if orders are to be filled at the open and
-        there are no open prices, or if the portfolio is worth nothing any more (the message names the date).
+        there are no open prices or `decide` is asked in the same bar, at whose close, or if the portfolio is worth
+        nothing any more (the message names the date).
 
     Notes
     -----
@@ -82,7 +99,15 @@ def simulate(
     chosen = SimulatorOptions() if options is None else options
     taken = np.ones(panel.n_sessions, dtype=np.bool_) if decided is None else decided
     _check(panel, targets, taken, chosen)
-    pass_over = _Pass(panel, targets, taken, chosen)
+    if decide is not None:
+        if chosen.is_same_bar and chosen.execution == "open":
+            raise InvalidInputError(
+                "who decides on what is held at the close cannot trade at the open of the same bar",
+                next_step='leave same_bar out, or take execution="close"',
+            )
+        targets, taken = targets.copy(), taken.copy()
+        taken[max(panel.n_sessions - chosen.delay, 0) :] = False
+    pass_over = _Pass(panel, targets, taken, chosen, decide)
     for t in range(panel.n_sessions):
         pass_over.step(t)
     return pass_over.finish()
@@ -113,9 +138,12 @@ def _zeros(count: int) -> Floats:
 class _Pass:
     """The state of one pass over the sessions."""
 
-    def __init__(self, panel: Panel, targets: Floats, decided: Booleans, options: SimulatorOptions) -> None:
+    def __init__(
+        self, panel: Panel, targets: Floats, decided: Booleans, options: SimulatorOptions, decide: Decide | None
+    ) -> None:
         sessions, symbols = panel.n_sessions, panel.n_symbols
         self.panel, self.targets, self.decided, self.options = panel, targets, decided, options
+        self.decide = decide
         self.years = year_fractions(panel.dates)
         self.cash = options.capital
         self.short_value = 0.0
@@ -150,9 +178,29 @@ class _Pass:
             tradable = priced & ~np.isnan(opening)
             self._trade(t, row, np.where(tradable, opening, self.marks), tradable)
         np.copyto(self.marks, close, where=priced)
+        if is_trading and row == t:
+            is_trading = self._ask(t)
         if is_trading and self.options.execution == "close":
             self._trade(t, row, self.marks, priced)
         self._mark(t, priced)
+        if row < t:
+            self._ask(t)
+
+    def _ask(self, t: int) -> bool:
+        """Have the decision of a session taken, if it is to be taken only now; whether there is one."""
+        if self.decide is not None and self.decided[t]:
+            worth = self.shares * self.marks
+            taken = self.decide(t, worth / self._be_worth(t, self.cash + float(worth.sum())))
+            if taken is None:
+                self.decided[t] = False
+            elif taken.shape != worth.shape:
+                raise InvalidInputError(
+                    f"the decision of {self.panel.dates[t]} has shape {taken.shape}",
+                    next_step=f"give a weight for each symbol, shape {worth.shape}",
+                )
+            else:
+                self.targets[t] = taken
+        return bool(self.decided[t])
 
     def _accrue(self, t: int) -> None:
         # On the balances of the close before: what this session pays out was not there to earn.

@@ -75,7 +75,7 @@ class Simulation:
     Attributes
     ----------
     panel, targets, decided, options
-        What was simulated, and how: the arguments of `simulate`.
+        What was simulated, and how: the arguments of `simulate`, with the decisions that it asked for.
     value : ndarray of shape (T,), float64
         Value of the portfolio at the close.
     cash : ndarray of shape (T,), float64

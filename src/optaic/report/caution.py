@@ -17,6 +17,7 @@ def list_cautions(
     has_risk_free: bool = True,
     missing_prices: int = 0,
     failed_solves: int = 0,
+    fallbacks: int = 0,
     skipped_decisions: int = 0,
 ) -> tuple[str, ...]:
     """Say what is doubtful about a backtest.
@@ -37,8 +38,9 @@ def list_cautions(
         Whether there was a cash rate.
     missing_prices
         Position-days that were marked at an older price.
-    failed_solves
-        Rebalances at which an optimiser found nothing and the weights before were kept.
+    failed_solves, fallbacks
+        Rebalances at which an optimiser found nothing, and those of them at which its declared fallback was used; at
+        the others the weights before were kept.
     skipped_decisions
         Rebalances at which nothing was known of whom to hold, and what was held was kept.
 
@@ -79,10 +81,12 @@ def list_cautions(
         )
     if failed_solves > 0:
         times = "rebalance" if failed_solves == 1 else "rebalances"
-        said.append(
-            f"Failed solves: at {failed_solves:,} {times} the optimiser found no solution, and the weights of before "
-            "were kept."
-        )
+        then = "the weights of before were kept"
+        if fallbacks > 0:
+            then = "its declared fallback was used"
+            if fallbacks < failed_solves:
+                then += f" at {fallbacks:,}, the weights of before were kept at {failed_solves - fallbacks:,}"
+        said.append(f"Failed solves: at {failed_solves:,} {times} the optimiser found no solution, and {then}.")
     if not has_risk_free:
         said.append("risk_free: none. Sharpe ratios are of returns, not of returns above cash.")
     return tuple(said)

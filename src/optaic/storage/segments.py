@@ -193,7 +193,14 @@ def scan_state(store: ObjectStore, version: DatasetVersion, *, dates: pl.Series 
     return scan_last(store, version, Wanted(dates=dates))
 
 
-def scan_history(store: ObjectStore, version: DatasetVersion, *, dates: pl.Series | None = None) -> pl.LazyFrame:
+def scan_history(
+    store: ObjectStore,
+    version: DatasetVersion,
+    *,
+    dates: pl.Series | None = None,
+    start: dt.date | None = None,
+    end: dt.date | None = None,
+) -> pl.LazyFrame:
     """Scan every row that a version's segments hold.
 
     Parameters
@@ -204,13 +211,15 @@ def scan_history(store: ObjectStore, version: DatasetVersion, *, dates: pl.Serie
         Which version.
     dates
         Only rows of these event dates (ascending); None for all.
+    start, end
+        The first and the last event date, inclusive; None for all.
 
     Returns
     -------
     LazyFrame
         Key columns, value columns, `known_at`, `_deleted` (Boolean) and `_place` (UInt32), in no order.
     """
-    wanted = Wanted(dates=dates)
+    wanted = Wanted(dates=dates, start=start, end=end)
     schema, predicates = schema_of(version), wanted.predicates(version)
     segments = [one for one in version.segments if wanted.has_part_of(one)]
     if not segments:
