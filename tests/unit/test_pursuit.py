@@ -149,7 +149,11 @@ def test_what_becomes_of_prices_after_a_decision_never_changes_it(
     one = follower(tmp_path_factory.mktemp("one"), closes, "skfolio.optimization:InverseVolatility")
     two = Follower(tmp_path_factory.mktemp("two"), lookback=10)
     two.pin("prices", long(DAYS, other), corrected.with_columns(known_at=pl.lit(later)))
-    before, after = decided(one.run(rebalance=3)), decided(two.run(rebalance=3))
+    view = "replay"
+    if data.draw(st.booleans()):  # in the latest view corrections count, but prices of later sessions never do
+        view = "latest"
+        two.pin("prices", long(DAYS, other))
+    before, after = (decided(one.run(rebalance=3, view=view)) for one in (one, two))
     seen = [day for day in before if day <= DAYS[until]]
     assert [before[day] for day in seen] == [after[day] for day in seen]
 
@@ -164,16 +168,16 @@ def test_every_decision_sees_what_the_optimiser_by_itself_sees_on_that_date(
         closes[data.draw(st.integers(0, 39)), data.draw(st.integers(0, 1))] = np.nan
     frame = known_at_close(long(DAYS[:40], closes))
     changes: list[pl.DataFrame] = []
-    for _ in range(data.draw(st.integers(0, 3))):
-        row = frame.row(data.draw(st.integers(0, frame.height - 1)), named=True)
-        row["known_at"] += dt.timedelta(days=data.draw(st.integers(0, 20)))
+    for number in range(data.draw(st.integers(0, 4))):
+        row = frame.row(data.draw(st.integers(frame.height - 36, frame.height - 1)), named=True)
+        row["known_at"] += dt.timedelta(days=data.draw(st.integers(0, 6)))
         row["_deleted"] = data.draw(st.booleans())
-        row["close"] = None if row["_deleted"] else row["close"] * 1.5
+        row["close"] = None if row["_deleted"] else row["close"] * (1.5 + number)
         schema = {**frame.schema, "_deleted": pl.Boolean()}
         changes.append(pl.DataFrame([row], schema=schema))
     one = Follower(tmp_path_factory.mktemp("one"), lookback=5)
     one.pin("prices", frame, *changes)
-    decisions = [12, 20, 39]
+    decisions = [12, 30, 36, 39]
     sight = Sight(
         one.context(),
         dates=np.array(DAYS[:40], dtype="datetime64[D]"),
