@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from optaic.backtesting import Backtest
 from optaic.domain.kind import FlowKind
 from optaic.domain.status import Standing
 from optaic.domain.version import Column, DatasetVersion, FileVersion, Segment, SegmentRole, content_digest
+from optaic.flows.backtest import backtest
 from optaic.flows.code import code_digest, locate
 from optaic.flows.context import RunContext
 from optaic.flows.task import PinnedInput, Task
@@ -125,9 +126,9 @@ class Follower:
         )
         self.inputs[role] = PinnedInput(role=role, instance=f"the_{role}", version=version)
 
-    def context(self, *, as_of: dt.datetime | None = None) -> RunContext:
-        """Make the context of a run."""
-        task = Task(
+    def task(self, *, as_of: dt.datetime | None = None, **params: Any) -> Task:
+        """Make what is executed."""
+        return Task(
             run_id=uuid.uuid4(),
             attempt=1,
             tenant_id=1,
@@ -136,7 +137,7 @@ class Follower:
             code_ref=None,
             code_digest=None,
             config={},
-            params={},
+            params={**FREE, **params},
             seed=0,
             as_of=as_of,
             mode=None,
@@ -145,8 +146,18 @@ class Follower:
             current=None,
             inputs=tuple(self.inputs.values()),
         )
-        self.contexts.append(RunContext(task, store=self.store, sink=self.told))
+
+    def context(self, task: Task | None = None) -> RunContext:
+        """Make the context of a run."""
+        self.contexts.append(RunContext(task or self.task(), store=self.store, sink=self.told))
         return self.contexts[-1]
+
+    def flow(self, **params: Any) -> tuple[Mapping[str, Any], str]:
+        """Execute the whole flow; give its metrics and its report."""
+        task = self.task(**params)
+        result = backtest(task, simulate, self.context(task), self.store)
+        [report] = [one for one in result.artifacts if one.name == "report.html"]
+        return result.metrics, self.store.get(report.stored).decode()
 
     def run(self, **options: Any) -> Backtest:
         """Simulate it; without costs, a capital of 1000."""

@@ -98,6 +98,10 @@ def test_a_failed_solve_keeps_what_is_held_and_is_counted_and_said(tmp_path: Pat
     [line] = [text for level, text, _ in lines(one) if level == "WARNING"]
     assert f"best has no solution at 1 of 5 decisions: {DAYS[35]} (infeasible)" in line
     assert "what is held is kept at 1" in line
+    metrics, report = one.flow(start=DAYS[15], rebalance=10)
+    assert (metrics["failed_solves"], metrics["fallbacks"]) == (1, 0)
+    assert "at 1 rebalance the optimiser found no solution, and the weights of before were kept." in report
+    assert "best version 3, skfolio.optimization:MeanRisk, lookback 10 sessions, fitted anew" in report
 
 
 def lines(one: Follower) -> list[tuple[str, str, str]]:
@@ -224,7 +228,7 @@ def test_a_correction_is_seen_by_decisions_from_when_it_was_known_on_and_by_all_
         assert replayed[DAYS[session]] == pytest.approx(inverse_volatility(seen[window]).tolist(), abs=1e-12)
         assert latest[DAYS[session]] == pytest.approx(inverse_volatility(corrected[window]).tolist(), abs=1e-12)
     # As of an instant before the correction, the latest view has not got it either.
-    context = one.context(as_of=when - dt.timedelta(hours=1))
+    context = one.context(one.task(as_of=when - dt.timedelta(hours=1)))
     past = decided(simulate(context, rebalance=1, view="latest", **FREE))
     assert past[DAYS[32]] == replayed[DAYS[32]]
 

@@ -228,6 +228,19 @@ def test_doubts_are_listed_from_the_most_severe() -> None:
     assert "1 position-day was" in all_of_them[5]
 
 
+@pytest.mark.parametrize(
+    ("fallbacks", "said"),
+    [
+        (0, "the weights of before were kept."),
+        (1, "its declared fallback was used at 1, the weights of before were kept at 2."),
+        (3, "its declared fallback was used."),
+    ],
+)
+def test_what_was_done_without_a_solution_is_told(fallbacks: int, said: str) -> None:
+    [sentence] = list_cautions(survivorship=0.5, has_costs=True, failed_solves=3, fallbacks=fallbacks)
+    assert sentence == f"Failed solves: at 3 rebalances the optimiser found no solution, and {said}"
+
+
 @pytest.mark.parametrize("survivorship", [0.0, 0.9999, None, float("nan")])
 def test_without_a_doubt_nothing_is_said(survivorship: float | None) -> None:
     assert list_cautions(survivorship=survivorship, has_costs=True) == ()

@@ -27,7 +27,7 @@ def backtest(
     context: RunContext,
     store: ObjectStore,  # noqa: ARG001 - flows of all kinds are called alike
 ) -> Result:
-    """Backtest a signal or weights.
+    """Backtest a signal, weights or an optimiser.
 
     Parameters
     ----------
