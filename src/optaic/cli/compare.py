@@ -12,6 +12,7 @@ import click
 
 from optaic.cli import render
 from optaic.cli.app import EXIT_FAILED
+from optaic.cli.files import fold_names
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
 
@@ -86,8 +87,9 @@ def print_comparison(run: RunHandle) -> None:
     if comparison["largest_difference"]:
         detail += f"; largest relative difference {comparison['largest_difference']:.2g}"
     render.say_fact("  compared    ", detail)
-    for name, why in comparison["left_out"].items():
-        render.say_fact("  left aside  ", f"{name}: {why}")
+    for why in dict.fromkeys(comparison["left_out"].values()):
+        names = [name for name, reason in comparison["left_out"].items() if reason == why]
+        render.say_fact("  left aside  ", f"{', '.join(fold_names(names))}: {why}")
     places: list[dict[str, Any]] = comparison["places"]
     if not places:
         return

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from optaic.cli import render
+from optaic.cli.alert import print_alerts
 from optaic.cli.app import EXIT_FAILED
 from optaic.cli.chart import print_curves
 from optaic.cli.figure import print_metrics
+from optaic.cli.files import print_files
 from optaic.cli.options import json_option
 from optaic.cli.progress import Watch, watch
 
@@ -294,16 +296,18 @@ def print_summary(run: RunHandle) -> None:
     render.say(f"  run      {record.id}  ({record.standing})")
     if run.version is not None:
         render.say(f"  version  {run.version}")
-    elif record.status == "completed" and record.flow_kind == "refresh":
+    elif record.status == "completed" and run.type != "MonitoringRun":
         render.say(f"  version  {_why_no_version(run)}")
     if record.reason is not None:
         render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
+    if run.type == "MonitoringRun":
+        print_alerts(run.alerts)
     print_metrics(run)
     print_curves(run)
-    if run.artifacts:
-        render.say()
-        render.say(f"  files    {', '.join(run.artifacts)}")
+    print_files(run)
 
 
 def _why_no_version(run: RunHandle) -> str:
-    return "none: nothing has changed" if run.standing == "official" else "none: trials make no versions"
+    if run.standing != "official":
+        return "none: trials make no versions"
+    return f"none: {'nothing has changed' if run.record.flow_kind == 'refresh' else 'the output is the same as before'}"

@@ -102,7 +102,7 @@ def _counted(number: int, one: str, more: str | None = None) -> str:
 
 
 def _why(causes: Sequence[Mapping[str, Any]], *, is_needed: bool) -> str:
-    told = "; ".join(str(cause["detail"]) for cause in causes) or "it was asked for"
+    told = "; ".join(dict.fromkeys(str(cause["detail"]) for cause in causes)) or "it was asked for"
     return told if is_needed else f"{told} (only if that changes what it reads)"
 
 

@@ -212,6 +212,13 @@ def took(started_at: dt.datetime | None, ended_at: dt.datetime | None, now: dt.d
     return span(max(((ended_at or now) - started_at).total_seconds(), 0.0))
 
 
+def between(first: object, last: object) -> str:
+    """Say which dates are meant: `2015-01-02 to 2015-12-31`, `from 2015-01-02 on`; an empty text for all of them."""
+    if first and last:
+        return f"{first} to {last}"
+    return f"from {first} on" if first else f"to {last}" if last else ""
+
+
 def size(size_bytes: float) -> str:
     """Say a size: `512 B`, `1.4 MB` (powers of 1,000)."""
     for unit in ("B", "kB", "MB", "GB"):
