@@ -229,12 +229,12 @@ def size(size_bytes: float) -> str:
 
 
 def number(value: object) -> str:
-    """Write a metric for a person: thousands with commas, six significant digits; other values as they are."""
+    """Write a metric for a person: thousands with commas, six significant digits or more; other values as they are."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "-" if value is None else str(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:,.6g}"
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
 def compact(value: Any) -> str:
