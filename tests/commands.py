@@ -97,11 +97,13 @@ class Project:
             **options,
         )
 
-    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, code: int = 0, patience: float = PATIENCE_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; its exit code must be `code`, and it must not show a stack trace."""
         process = self.start(*arguments)
         try:
-            stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+            stdout, stderr = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()

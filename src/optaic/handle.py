@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from optaic import view
@@ -148,8 +149,25 @@ class RunHandle:
         for item in self._detail.artifacts:
             if item.name == name:
                 return self._runtime.store.get(item.stored)
+        raise self._lacking(name)
+
+    def _lacking(self, name: str) -> NotFoundError:
         has = ", ".join(self.artifacts) or "none"
-        raise NotFoundError(f"run {self.id} has no artifact {name!r}; it has: {has}")
+        return NotFoundError(f"run {self.id} has no artifact {name!r}; it has: {has}")
+
+    def path(self, name: str) -> Path | None:
+        """Say where a file of the run lies on this machine; None if the store is no local folder.
+
+        Raises
+        ------
+        NotFoundError
+            If the run has no such file.
+        """
+        for item in self._detail.artifacts:
+            if item.name == name:
+                root = self._runtime.store.root
+                return None if root is None else root / item.stored.key
+        raise self._lacking(name)
 
     def frame(self, name: str) -> pl.DataFrame:
         """Read a table of the run: a Parquet artifact, with or without its suffix.

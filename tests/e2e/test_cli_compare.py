@@ -163,6 +163,8 @@ def test_compare_has_runs_as_columns_and_marks_the_best(project: Project, runs: 
     assert re.search(r"^params days +4 +6 +\(none\)", told, re.MULTILINE)
     (took,) = re.findall(r"^metrics duration_seconds .*$", told, re.MULTILINE)
     assert (took.count("best"), took.count("worst")) == (1, 1)
+    differs, same = project.run("compare", *ids[:2]).stdout.split("the same in all:")
+    assert ("rows_updated" in differs, "rows_updated=0" in same) == (False, True)
     document = project.json("compare", *ids)
     assert len(document["runs"]) == 3
     assert all(len(row["values"]) == 3 for row in document["rows"])

@@ -1,73 +1,191 @@
-"""The demo, as `make demo` runs it: real prices, no network."""
+"""The demo, as `make demo` runs it: real prices, no network, all seven types of run."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import optaic
 from tests.commands import Project
+
+MINUTES = 600.0
+"""How long the demo, and all its reproductions, may take on a busy machine; a third of that is much."""
+
+CHAIN = ("prices", "momentum", "returns", "reversal", "volatility", "ranker", "ranker.infer", "predictions_bt")
+"""What predictions_bt is made of, as far as the correction concerns it, in the order of its plan."""
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Project]:
     folder = tmp_path_factory.mktemp("demo")
-    return Project(folder).run("demo").stdout, Project(folder / "optaic-demo")
+    return Project(folder).run("demo", patience=MINUTES).stdout, Project(folder / "optaic-demo")
 
 
-def test_demo_refreshes_in_full_then_incrementally_then_finds_nothing_new(told: tuple[str, Project]) -> None:
-    text, demo = told
-    full, incremental, unchanged = [run for run in reversed(demo.json("runs")["items"]) if run["instance"] == "prices"][
-        :3
-    ]
-    assert {run["status"] for run in (full, incremental, unchanged)} == {"completed"}
-    assert [run["version"] for run in (full, incremental, unchanged)] == [1, 2, None]
+@pytest.fixture(scope="module")
+def official(told: tuple[str, Project]) -> list[dict[str, Any]]:
+    """The demo's official runs, in the order in which they were submitted."""
+    runs = told[1].json("runs", "--standing", "official", "--limit", "100")["items"]
+    return list(reversed(runs))
+
+
+def target(run: dict[str, Any]) -> str:
+    is_main = run["flow_kind"] not in ("infer", "monitor")
+    return run["instance"] if is_main else f"{run['instance']}.{run['flow_kind']}"
+
+
+def of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [run for run in runs if target(run) == name]
+
+
+def test_demo_refreshes_in_full_then_incrementally_then_finds_nothing_new(
+    told: tuple[str, Project], official: list[dict[str, Any]]
+) -> None:
+    full, incremental, unchanged, again, _ = of(official, "prices")
+    assert [run["version"] for run in (full, incremental, unchanged, again)] == [1, 2, None, None]
     assert full["metrics"]["last_data_date"] == "2022-06-30"
     assert incremental["metrics"]["last_data_date"] == "2022-12-28"
     assert incremental["metrics"]["rows_inserted"] == 125 * 20
     assert full["metrics"]["rows_inserted"] + incremental["metrics"]["rows_inserted"] == 8_313 * 20
-    assert unchanged["metrics"]["rows_inserted"] == 0
-    assert "nothing has changed" in text
+    assert unchanged["metrics"]["rows_inserted"] == again["metrics"]["rows_inserted"] == 0
+    assert "nothing has changed" in told[0]
+
+
+def test_demo_runs_all_seven_types_and_all_of_them_complete(
+    told: tuple[str, Project], official: list[dict[str, Any]]
+) -> None:
+    assert {run["status"] for run in official} == {"completed"}
+    types = {
+        "PipelineRun", "ExperimentRun", "BacktestRun", "PortfolioOptimizationRun", "TrainingRun", "InferenceRun",
+        "MonitoringRun",
+    }  # fmt: skip
+    assert {run["type"] for run in official} == types
+    for kind in types:
+        count = sum(run["type"] == kind for run in official)
+        (line,) = [line for line in told[0].splitlines() if line.startswith(f"{kind} ")]
+        assert line.split()[1:3] == [str(count)] * 2, "runs, and those that completed"
 
 
 def test_demo_shows_what_to_type_and_a_look_back(told: tuple[str, Project]) -> None:
     text, _ = told
-    for command in ("$ cd optaic-demo", "$ optaic apply", "$ optaic run prices", "$ optaic runs", "ledger.data("):
+    for command in (
+        "$ cd optaic-demo",
+        "$ optaic apply",
+        "$ optaic run prices",
+        "$ optaic plan predictions_bt",
+        "$ optaic run predictions_bt --recursive",
+        "$ optaic lineage predictions_bt@latest",
+        "$ optaic compare momentum_bt@latest predictions_bt@latest",
+        "$ ledger.data(",
+    ):
         assert command in text
     assert "2022-03-30" in text
     assert "2022-03-31 2" not in text, "a price that is known two hours after the close is not known at the close"
     assert "next: cd optaic-demo" in text
 
 
-def test_demo_takes_a_correction_downstream_and_leaves_alone_what_it_does_not_reach(told: tuple[str, Project]) -> None:
+def test_demo_shows_what_came_out_with_its_doubts(told: tuple[str, Project]) -> None:
     text, demo = told
-    runs = {(run["instance"], run["version"]): run for run in demo.json("runs")["items"]}
-    assert runs["prices", 3]["metrics"]["rows_updated"] == 1
-    assert runs["returns", 2]["metrics"]["rows_updated"] == 2
-    assert runs["volatility", 2]["metrics"]["rows_updated"] == 64  # the 63 windows of each of the two, which overlap
-    assert ("crisis", 2) not in runs
-    assert len([run for run in runs.values() if run["instance"] == "crisis"]) == 1
-    assert {item["status"] for item in demo.json("status")["items"]} == {"ready"}
-    assert "params.correction" in text
-
-
-def test_demo_previews_a_signal_and_backtests_another_on_what_was_known(told: tuple[str, Project]) -> None:
-    text, demo = told
-    runs = demo.json("runs")["items"]
-    assert {run["type"] for run in runs} == {"PipelineRun", "ExperimentRun", "BacktestRun"}
-    first, second = [run for run in reversed(runs) if run["instance"] == "momentum_bt"]
-    assert (first["status"], first["version"], first["metrics"]["view"]) == ("completed", 1, "replay")
-    # The correction of 2015 was not known to any decision of then, and that day's price of JPM was not traded at: what
-    # it changes is the benchmark.
-    assert (second["status"], second["version"]) == ("completed", 2)
-    assert second["metrics"]["sharpe_ratio"] == first["metrics"]["sharpe_ratio"]
-    assert second["metrics"]["beta"] != first["metrics"]["beta"]
     assert "value at the close, net of costs" in text
+    assert "drawdown: below the highest value so far" in text
+    (sharpe,) = [line for line in text.splitlines() if line.startswith("metrics sharpe_ratio")]
+    assert sharpe.count("±") == 2
+    assert "survivors" in text
+    assert "critical  psi[volatility]" in text
+    reports = [Path(line.split()[1]) for line in text.splitlines() if line.endswith("/report.html")]
+    assert len(reports) == 4
+    for report in reports:
+        assert (demo.root.parent / report).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_backtests_are_out_of_sample_from_2005_to_2022(official: list[dict[str, Any]]) -> None:
+    backtests = [*of(official, "momentum_bt"), *of(official, "predictions_bt")]
+    assert [run["version"] for run in backtests] == [1, 2, 1, 2]
+    for run in backtests:
+        assert (run["params"]["start"], run["params"]["end"]) == ("2005-01-03", "2022-12-28")
+        assert (run["metrics"]["view"], run["params"]["allow_in_sample"]) == ("replay", False)
+        assert run["metrics"]["sharpe_ratio_standard_error"] > 0.2
+        assert run["metrics"]["survivorship"] == 1.0
+        signal = next(item for item in run["inputs"] if item["role"] == "signal")
+        assert (signal["first_date"], signal["last_date"]) == ("2005-01-31", "2022-11-30")
+
+
+def test_the_lineage_of_the_predictions_backtest_is_exact(
+    told: tuple[str, Project], official: list[dict[str, Any]]
+) -> None:
+    document = told[1].json("lineage", "predictions_bt@latest")
+    nodes = {node["id"]: node for node in document["nodes"]}
+    read = {
+        (nodes[edge["downstream"]]["target"], edge["role"], nodes[edge["upstream"]]["target"], edge["version"])
+        for edge in document["edges"]
+    }
+    assert read == {
+        ("predictions_bt.backtest", "signal", "ranker.infer", 2),
+        ("predictions_bt.backtest", "prices", "prices.refresh", 3),
+        ("predictions_bt.backtest", "benchmark", "index.refresh", 1),
+        ("ranker.infer", "model", "ranker.train", 2),
+        ("ranker.infer", "momentum", "momentum.refresh", 2),
+        ("ranker.infer", "reversal", "reversal.refresh", 2),
+        ("ranker.infer", "volatility", "volatility.refresh", 2),
+        ("ranker.train", "momentum", "momentum.refresh", 2),
+        ("ranker.train", "reversal", "reversal.refresh", 2),
+        ("ranker.train", "volatility", "volatility.refresh", 2),
+        ("ranker.train", "prices", "prices.refresh", 3),
+        ("momentum.refresh", "close", "prices.refresh", 3),
+        ("reversal.refresh", "close", "prices.refresh", 3),
+        ("volatility.refresh", "returns", "returns.refresh", 2),
+        ("returns.refresh", "close", "prices.refresh", 3),
+    }
+    # Each upstream is the run that made that version.
+    made = {(target(run), run["version"]): run["id"] for run in official if run["version"] is not None}
+    for edge in document["edges"]:
+        upstream = nodes[edge["upstream"]]
+        assert made[target(upstream), edge["version"]] == upstream["id"]
+
+
+def test_a_correction_is_taken_downstream_in_order_each_run_once_and_nothing_else_runs(
+    official: list[dict[str, Any]],
+) -> None:
+    corrected = next(place for place, run in enumerate(official) if target(run) == "prices" and run["version"] == 3)
+    wave, later = official[corrected : corrected + len(CHAIN)], official[corrected + len(CHAIN) :]
+    assert sorted(map(target, wave)) == sorted(CHAIN)
+    assert {run["trigger"] for run in wave} == {"plan"}
+    ended = {target(run): run["ended_at"] for run in wave}
+    for run in wave:
+        for item in run["inputs"]:
+            name = item["instance"] if item["flow_kind"] != "infer" else "ranker.infer"
+            assert name not in ended or ended[name] <= run["started_at"], (target(run), name)
+    versions = {target(run): run["version"] for run in wave}
+    assert versions == {name: 3 if name == "prices" else 2 for name in CHAIN}
+    # What was stale and not asked for was run afterwards, because the demo asked for it.
+    assert list(map(target, later)) == ["momentum_bt", "reversal_preview", "ranker.monitor", "min_variance"]
+    for untouched in ("crisis", "index", "factors"):
+        assert len(of(official, untouched)) == 1
+
+
+def test_a_correction_changes_what_read_it_and_only_that(
+    told: tuple[str, Project], official: list[dict[str, Any]]
+) -> None:
+    assert of(official, "prices")[-1]["metrics"]["rows_updated"] == 1
+    assert of(official, "returns")[-1]["metrics"]["rows_updated"] == 2
+    # The 63 windows of each of the two returns, which overlap.
+    assert of(official, "volatility")[-1]["metrics"]["rows_updated"] == 64
+    first, second = of(official, "predictions_bt")
+    assert second["metrics"]["sharpe_ratio"] != first["metrics"]["sharpe_ratio"]
+    assert second["metrics"]["sharpe_ratio"] == pytest.approx(first["metrics"]["sharpe_ratio"], abs=1e-4)
+    # What the optimiser read begins in 2021: the same weights, so no version.
+    assert [run["version"] for run in of(official, "min_variance")] == [1, None]
+    text = told[0]
+    assert "params.correction: nothing -> " in text
+    between = text[text.index("The crisis was read up to 2009") :]
+    stale = {line.split()[0] for line in between.splitlines() if line.split()[1:2] == ["stale"]}
+    assert stale == {"min_variance.optimize", "momentum_bt.backtest", "ranker.monitor", "reversal_preview.preview"}
 
 
 def test_demo_leaves_a_project_in_order(told: tuple[str, Project]) -> None:
     _, demo = told
-    assert demo.json("status")["items"][0]["status"] == "ready"
+    assert {item["status"] for item in demo.json("status")["items"]} == {"ready"}
     assert demo.json("doctor")["ok"]
     assert "nothing to change" in demo.run("apply").stdout
 
@@ -81,19 +199,20 @@ def test_demo_refuses_a_folder_that_has_something_in_it(told: tuple[str, Project
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_every_run_of_the_demo_is_reproduced_identically_in_a_fresh_process(told: tuple[str, Project]) -> None:
+def test_every_run_of_the_demo_is_reproduced_identically_in_a_fresh_process(
+    told: tuple[str, Project], official: list[dict[str, Any]]
+) -> None:
     _, demo = told
     before = status(demo)
-    originals = [run["id"] for run in demo.json("runs", "--standing", "official")["items"]]
-    assert len(originals) == 16
-    for run_id in originals:
-        demo.run("reproduce", run_id, "--detach")
-    demo.run("worker", "--until-idle")
-    reproductions = [demo.json("show", run["id"]) for run in demo.json("runs", "--standing", "trial")["items"]]
-    assert {shown["reproduces"] for shown in reproductions} == set(originals)
-    for shown in reproductions:
-        assert shown["comparison"]["verdict"] == "identical", shown
-        assert shown["comparison"]["largest_difference"] == 0.0
+    with optaic.connect(demo.root) as ledger:
+        recorded = [ledger.reproduce(run["id"], detach=True) for run in official]
+        demo.run("worker", "--until-idle", "-n", "2", patience=MINUTES)
+        for run, again in zip(official, recorded, strict=True):
+            comparison = again.refresh().comparison
+            assert comparison is not None, (run["id"], again.reason)
+            assert comparison["verdict"] == "identical", (target(run), comparison["places"])
+            assert comparison["largest_difference"] == 0.0
+            assert comparison["original"] == run["id"]
     assert status(demo) == before
 
 

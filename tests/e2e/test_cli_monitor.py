@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.commands import SOURCES, Project, dataset
@@ -17,7 +18,12 @@ def test_a_monitor_is_run_and_shows_what_it_found_and_what_it_could_not_judge(tm
     project.run("run", "prices")
     done = project.run("run", "prices.monitor")
     assert "files    quality.parquet, report.html" in done.stdout
+    assert "the table lacks volume: warning at or above 1 (classic threshold)" in done.stdout
+    (report,) = re.findall(r"^  report   (.+)$", done.stdout, re.MULTILINE)
+    assert (tmp_path / report).read_text().startswith("<!doctype html>")
+    assert "version" not in done.stdout, "monitors make none, and are not expected to"
     shown = project.run("show", "prices.monitor@latest").stdout
+    assert report in shown
     assert "the table lacks volume: warning at or above 1 (classic threshold)" in " ".join(shown.split())
     assert "nothing lies before the 3 dates of the window" in " ".join(shown.split())
     document = project.last("prices.monitor")

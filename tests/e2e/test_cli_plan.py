@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -62,9 +63,14 @@ def test_a_plan_shows_batches_and_runs_nothing(project: Project) -> None:
 
 def test_recursive_runs_the_plan_and_smart_then_has_nothing_to_do(project: Project) -> None:
     project.run("run", "signal", code=3)
-    run = project.json("run", "signal", "--recursive")
+    done = project.run("run", "signal", "--recursive", "--json")
+    run = json.loads(done.stdout)
     assert (run["instance"], run["status"], run["version"], run["trigger"]) == ("signal", "completed", 1, "plan")
     assert {step["status"] for step in run["plan"]["items"]} == {"done"}
+    seen = [" ".join(line.split()[:2]) for line in done.stderr.splitlines()]
+    for name in ("prices", "left", "right"):
+        if {f"{name}.refresh running", "signal.refresh running"} <= set(seen):
+            assert seen.index(f"{name}.refresh completed") < seen.index("signal.refresh running"), done.stderr
     assert "nothing to run" in project.run("run", "signal", "--smart").stdout
     assert "nothing to run" in project.run("plan", "signal", "--smart").stdout
     assert project.json("plan", "signal")["expected_seconds"] > 0

@@ -258,3 +258,14 @@ def test_a_stored_fit_is_a_skops_file_of_the_estimator(trained: Research) -> Non
     assert isinstance(model, Ridge)
     importances = run.frame("feature_importance")
     assert sorted(importances["feature"]) == ["noise_a", "noise_b", "trend"]
+
+
+def test_a_feature_that_was_known_too_late_to_be_trained_on_is_named(research: Research) -> None:
+    observed = INSTANCES.replace('"sources:noise", known_at: {lag: close, calendar: weekdays}', '"sources:noise"')
+    assert observed != INSTANCES
+    research.declare(observed + alpha())
+    run = research.ledger.run("alpha", recursive=True)
+    assert run.record.reason is not None
+    assert run.record.reason.code == "nothing_known"
+    assert "no row of noise, a feature of alpha, was known when its date was decided on" in run.record.reason.message
+    assert "give the dataset a new name" in run.record.reason.next_step

@@ -144,6 +144,13 @@ def test_a_trial_finds_the_same_and_alarms_nobody(research: Research) -> None:
         assert tx.conn.execute(select(alerts).where(alerts.c.run_id == run.id)).all() == []
 
 
+def test_a_monitor_is_reproduced_identically(research: Research) -> None:
+    run = check(research, "missing")
+    again = research.ledger.reproduce(run.id)
+    assert again.comparison is not None
+    assert (again.comparison["verdict"], again.comparison["places"]) == ("identical", [])
+
+
 def test_what_cannot_be_judged_is_no_verdict_and_says_why(research: Research) -> None:
     (research.root / "days").write_text("40")
     run = check(research)

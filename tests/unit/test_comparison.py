@@ -13,6 +13,7 @@ from optaic.domain.comparison import (
     MAX_PLACES,
     Part,
     Place,
+    Verdict,
     compare_documents,
     compare_ends,
     compare_metrics,
@@ -62,8 +63,8 @@ def test_a_relative_difference_is_a_number_from_0_to_2_or_none(one: float, other
 
 
 def test_metrics_are_compared_by_name_and_durations_are_not() -> None:
-    original = {"ic": 0.5, "rows_fetched": 10, "duration_seconds": 1.0, "bytes_processed": 7, "fit_seconds": 3.0}
-    same = {"rows_fetched": 10, "ic": 0.5, "duration_seconds": 9.0, "bytes_processed": 8, "fit_seconds": 4.0}
+    original = {"ic": 0.5, "rows_fetched": 10, "duration_seconds": 1.0, "bytes_processed": 7, "latency_ms": 3.0}
+    same = {"rows_fetched": 10, "ic": 0.5, "duration_seconds": 9.0, "bytes_processed": 8, "latency_ms": 4.0}
     assert list(compare_metrics(RunType.PIPELINE, original, same)) == []
     other = {"ic": 0.75, "rows_fetched": 11, "hits": 1.0}
     found = {place.name: place for place in compare_metrics(RunType.PIPELINE, original, other)}
@@ -71,6 +72,12 @@ def test_metrics_are_compared_by_name_and_durations_are_not() -> None:
     assert found["ic"].gap == pytest.approx(1 / 3)
     assert found["rows_fetched"].gap is None
     assert (found["hits"].original, found["hits"].note) == (None, "only in the reproduction")
+
+
+def test_a_verdict_is_the_word_that_the_ledger_has_of_it() -> None:
+    again = {"verdict": Verdict.IDENTICAL}
+    assert list(compare_metrics(RunType.MONITORING, {"verdict": "identical"}, again)) == []
+    assert len(list(compare_metrics(RunType.MONITORING, {"verdict": "different"}, again))) == 1
 
 
 def test_only_a_pipelines_bytes_are_the_machines() -> None:

@@ -12,6 +12,8 @@ import click
 
 from optaic.cli import render
 from optaic.cli.app import EXIT_FAILED
+from optaic.cli.figure import is_beside, units_of, write_metric
+from optaic.cli.files import fold_names
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
 
@@ -86,8 +88,9 @@ def print_comparison(run: RunHandle) -> None:
     if comparison["largest_difference"]:
         detail += f"; largest relative difference {comparison['largest_difference']:.2g}"
     render.say_fact("  compared    ", detail)
-    for name, why in comparison["left_out"].items():
-        render.say_fact("  left aside  ", f"{name}: {why}")
+    for why in dict.fromkeys(comparison["left_out"].values()):
+        names = [name for name, reason in comparison["left_out"].items() if reason == why]
+        render.say_fact("  left aside  ", f"{', '.join(fold_names(names))}: {why}")
     places: list[dict[str, Any]] = comparison["places"]
     if not places:
         return
@@ -169,7 +172,7 @@ def diff_command(one: str, other: str, *, as_json: bool) -> None:
 @click.argument("references", metavar="RUN...", nargs=-1, required=True)
 @json_option
 def compare_command(references: tuple[str, ...], *, as_json: bool) -> None:
-    """Put 2 to 20 runs side by side: what differs first, then metrics, with the best and the worst of each."""
+    """Put 2 to 20 runs side by side: what differs, metrics last, with the best and the worst of each."""
     from optaic.client import connect
 
     with connect() as ledger:
@@ -180,11 +183,28 @@ def compare_command(references: tuple[str, ...], *, as_json: bool) -> None:
     _print_heads(document)
     differing = [row for row in document["rows"] if row["is_different"]]
     rows = [row for row in differing if row["section"] != "metrics"]
-    rows += [row for row in differing if row["section"] == "metrics"]
-    rows += [row for row in document["rows"] if row["section"] == "metrics" and not row["is_different"]]
     table = [[_row_name(row), *_cells(row | {"difference": None})] for row in rows]
+    table += _metric_rows(document, [row["name"] for row in differing if row["section"] == "metrics"])
     _print_blocks([str(number) for number in range(1, len(document["runs"]) + 1)], table)
-    _print_same([row for row in document["rows"] if row["section"] != "metrics"])
+    _print_same(document["rows"])
+
+
+def _metric_rows(document: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
+    """Write metrics in their units, each with its standard error beside it."""
+    runs = document["runs"]
+    units = units_of(*(run["type"] for run in runs))
+    rows = {row["name"]: row for row in document["rows"] if row["section"] == "metrics"}
+    return [
+        [
+            _row_name(rows[name]),
+            *(
+                write_metric(name, run["metrics"], units) + _mark(rows[name], number) if is_there else "(none)"
+                for number, (run, is_there) in enumerate(zip(runs, rows[name]["present"], strict=True))
+            ),
+        ]
+        for name in names
+        if not is_beside(name, rows)
+    ]
 
 
 def _print_heads(document: Mapping[str, Any]) -> None:
@@ -223,9 +243,13 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     for number, (value, is_there) in enumerate(zip(row["values"], row["present"], strict=True)):
         text = _cell(row, value) if is_there else "(none)"
         if row["difference"] is None:  # of two runs, the difference says it
-            text += " best" if number in row["best"] else " worst" if number in row["worst"] else ""
+            text += _mark(row, number)
         cells.append(text)
     return cells
+
+
+def _mark(row: Mapping[str, Any], number: int) -> str:
+    return " best" if number in row["best"] else " worst" if number in row["worst"] else ""
 
 
 def _cell(row: Mapping[str, Any], value: object) -> str:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from optaic.cli import render
+from optaic.cli.alert import print_alerts
 from optaic.cli.app import EXIT_FAILED
 from optaic.cli.chart import print_curves
 from optaic.cli.figure import print_metrics
+from optaic.cli.files import print_files
 from optaic.cli.options import json_option
 from optaic.cli.progress import Watch, watch
 
@@ -285,25 +287,41 @@ def print_outcome(run: RunHandle) -> None:
 
 def print_summary(run: RunHandle) -> None:
     """Print how a run ended: status, version, reason, metrics, files."""
-    record = run.record
-    now = record.ledger_now
-    head = f"{render.strong(record.instance + '.' + record.flow_kind)}  {render.paint(run.status_text)}"
-    if record.ended_at is not None and record.started_at is not None:
-        head += f" in {render.took(record.started_at, record.ended_at, now)}"
-    render.say(head)
-    render.say(f"  run      {record.id}  ({record.standing})")
-    if run.version is not None:
-        render.say(f"  version  {run.version}")
-    elif record.status == "completed" and record.flow_kind == "refresh":
-        render.say(f"  version  {_why_no_version(run)}")
-    if record.reason is not None:
-        render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
+    print_end(run)
+    if run.type == "MonitoringRun":
+        print_alerts(run.alerts)
     print_metrics(run)
     print_curves(run)
-    if run.artifacts:
-        render.say()
-        render.say(f"  files    {', '.join(run.artifacts)}")
+    print_files(run)
 
 
-def _why_no_version(run: RunHandle) -> str:
-    return "none: nothing has changed" if run.standing == "official" else "none: trials make no versions"
+def print_end(run: RunHandle) -> None:
+    """Print how a run ended in a few lines: status, version, reason."""
+    record = run.record
+    render.say(head_of(run))
+    render.say(f"  run      {record.id}  ({record.standing})")
+    version = version_of(run)
+    if version:
+        render.say(f"  version  {version}")
+    if record.reason is not None:
+        render.say_fact("  reason   ", f"{record.reason.message} [{record.reason.code}]")
+
+
+def head_of(run: RunHandle) -> str:
+    """Say what ran, how it stands or ended, and how long it took."""
+    record = run.record
+    head = f"{render.strong(record.instance + '.' + record.flow_kind)}  {render.paint(run.status_text)}"
+    if record.ended_at is not None and record.started_at is not None:
+        head += f" in {render.took(record.started_at, record.ended_at, record.ledger_now)}"
+    return head
+
+
+def version_of(run: RunHandle) -> str:
+    """Say which version a run made, or why it made none; an empty text where none was to be expected."""
+    if run.version is not None:
+        return str(run.version)
+    if run.status != "completed" or run.type == "MonitoringRun":
+        return ""
+    if run.standing != "official":
+        return "none: trials make no versions"
+    return f"none: {'nothing has changed' if run.record.flow_kind == 'refresh' else 'the output is the same as before'}"

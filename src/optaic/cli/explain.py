@@ -102,10 +102,8 @@ def _slice(item: Document) -> str:
     """Say which event dates of an input were read; nothing if all were."""
     if item["columns"] == []:
         return ", not read"
-    first, last = item["first_date"], item["last_date"]
-    if first and last:
-        return f", {first} to {last}"
-    return f", from {first} on" if first else f", to {last}" if last else ""
+    dates = render.between(item["first_date"], item["last_date"])
+    return f", {dates}" if dates else ""
 
 
 def _explanation(document: Document) -> list[Branch]:

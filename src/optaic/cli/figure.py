@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optaic.cli import render
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 _MANY = 16
 """More metrics than this stand in two columns, where there is room."""
+
+_ERROR = "_standard_error"
 
 _TWO_COLUMNS = 84
 """Characters that two columns need."""
@@ -34,19 +37,29 @@ def print_metrics(run: RunHandle) -> None:
 
 
 def _rows(run: RunHandle) -> list[list[str]]:
+    units = units_of(run.type)
+    return [[name, write_metric(name, run.metrics, units)] for name in run.metrics if not is_beside(name, run.metrics)]
+
+
+def units_of(*run_types: str) -> dict[str, str]:
+    """Give the units of the standard metrics of some types of run, by name."""
     from optaic.domain.kind import RunType
     from optaic.domain.metric import STANDARD_METRICS
 
-    units = {metric.name: metric.unit.value for metric in STANDARD_METRICS.get(RunType(run.type), ())}
-    rows: list[list[str]] = []
-    for name, value in run.metrics.items():
-        error = run.metrics.get(f"{name}_standard_error")
-        text = _text(value, units.get(name, ""))
-        if isinstance(error, int | float):
-            text += f" ± {_text(error, units.get(name, ''))}"
-        if not (name.endswith("_standard_error") and name.removesuffix("_standard_error") in run.metrics):
-            rows.append([name, text])
-    return rows
+    return {one.name: one.unit.value for kind in run_types for one in STANDARD_METRICS.get(RunType(kind), ())}
+
+
+def is_beside(name: str, metrics: Container[str]) -> bool:
+    """Whether a metric is the standard error of another one, which it is told with."""
+    return name.endswith(_ERROR) and name.removesuffix(_ERROR) in metrics
+
+
+def write_metric(name: str, metrics: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    """Write a metric in its unit, with its standard error if there is one."""
+    unit = units.get(name, "")
+    error = metrics.get(f"{name}{_ERROR}")
+    text = _text(metrics.get(name), unit)
+    return f"{text} ± {_text(error, unit)}" if isinstance(error, int | float) else text
 
 
 def _text(value: Any, unit: str) -> str:

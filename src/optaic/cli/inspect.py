@@ -15,6 +15,7 @@ from optaic.cli.alert import print_alerts
 from optaic.cli.chart import print_curves
 from optaic.cli.compare import print_comparison
 from optaic.cli.figure import print_metrics
+from optaic.cli.files import print_artifacts
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
 
@@ -256,20 +257,14 @@ def _print_parts(run: RunHandle) -> None:
                     f"{item.instance}.{item.flow_kind}",
                     "" if item.version is None else str(item.version),
                     ", ".join(item.columns) or "all",
-                    f"{item.first_date} to {item.last_date}" if item.first_date else "",
+                    render.between(item.first_date, item.last_date),
                 ]
                 for item in run.inputs
             ],
         )  # fmt: skip
     print_metrics(run)
     print_curves(run)
-    files = run.to_json()["artifacts"]
-    if files:
-        render.say()
-        render.print_table(
-            [Heading(name="artifact", gives_way="wrap"), Heading(name="size", is_number=True), Heading(name="type")],
-            [[item["name"], render.size(item["size_bytes"]), item["media_type"]] for item in files],
-        )
+    print_artifacts(run)
 
 
 def _print_attempts(tried: list[Row[Any]], run: RunHandle) -> None:

@@ -48,7 +48,7 @@ def plan_command(target: str, *, smart: bool, as_json: bool) -> None:
             if as_json:
                 render.print_json(plan.to_json())
             else:
-                _print_steps(plan)
+                print_steps(plan)
             return
     if as_json:
         render.print_json(found)
@@ -102,37 +102,45 @@ def _counted(number: int, one: str, more: str | None = None) -> str:
 
 
 def _why(causes: Sequence[Mapping[str, Any]], *, is_needed: bool) -> str:
-    told = "; ".join(str(cause["detail"]) for cause in causes) or "it was asked for"
+    told = "; ".join(dict.fromkeys(str(cause["detail"]) for cause in causes)) or "it was asked for"
     return told if is_needed else f"{told} (only if that changes what it reads)"
 
 
 def follow_plan(ledger: Ledger, plan: PlanHandle, *, detach: bool, slots: int | None, as_json: bool) -> int:
     """Execute a recorded plan, show how it goes and how it ended; give the exit code."""
-    from optaic.planning import execute_plan, stop_plan
-
-    if not detach and plan.status == "running":
-        with Signals() as signals, _Watch(ledger) as watching:
-
-            def tell(progress: Progress) -> None:
-                if signals.look():
-                    watching.note("asking the plan to stop; Ctrl-C again leaves at once")
-                    stop_plan(ledger.runtime, plan)
-                watching(progress)
-
-            try:
-                execute_plan(ledger.runtime, plan, slots=slots, on_progress=tell)
-            except Leave as leaving:
-                watching.close()
-                plan.refresh()
-                click.echo(f"{leaving.why}: plan {plan.id} is {plan.status}", err=True)
-                click.echo("  next: a worker goes on with it: optaic worker --until-idle", err=True)
-                return EXIT_FAILED
+    if not detach and not execute_plan_watched(ledger, plan, slots=slots):
+        return EXIT_FAILED
     with suppress(BrokenPipeError):  # the exit code says how it ended, also to those who read no further
         if as_json:
             render.print_json(_document(plan))
         else:
             _print_outcome(plan, detach=detach)
     return 0 if plan.status == "completed" or detach else _failure(plan)
+
+
+def execute_plan_watched(ledger: Ledger, plan: PlanHandle, *, slots: int | None = None) -> bool:
+    """Execute a recorded plan and show how it goes; whether it was waited for to its end."""
+    from optaic.planning import execute_plan, stop_plan
+
+    if plan.status != "running":
+        return True
+    with Signals() as signals, _Watch(ledger) as watching:
+
+        def tell(progress: Progress) -> None:
+            if signals.look():
+                watching.note("asking the plan to stop; Ctrl-C again leaves at once")
+                stop_plan(ledger.runtime, plan)
+            watching(progress)
+
+        try:
+            execute_plan(ledger.runtime, plan, slots=slots, on_progress=tell)
+        except Leave as leaving:
+            watching.close()
+            plan.refresh()
+            click.echo(f"{leaving.why}: plan {plan.id} is {plan.status}", err=True)
+            click.echo("  next: a worker goes on with it: optaic worker --until-idle", err=True)
+            return False
+    return True
 
 
 def _failure(plan: PlanHandle) -> int:
@@ -162,7 +170,7 @@ def _print_outcome(plan: PlanHandle, *, detach: bool) -> None:
     if not plan.steps:
         render.say(f"nothing to run: {plan.target} is ready")
         return
-    _print_steps(plan)
+    print_steps(plan)
     run = plan.run
     if run is not None and run.record.status.is_terminal and not detach:
         render.say()
@@ -181,27 +189,28 @@ def _print_outcome(plan: PlanHandle, *, detach: bool) -> None:
     render.tell_next(*(hints or ["optaic status", f"optaic lineage {plan.target}@latest"]))
 
 
-def _print_steps(plan: PlanHandle) -> None:
+def print_steps(plan: PlanHandle) -> None:
+    """Print the steps of a plan, and how it stands."""
     ids = render.short_ids([step.run_id for step in plan.steps if step.run_id is not None])
-    render.print_table(
+    headings = [
+        Heading(name="batch", is_number=True),
+        Heading(name="target"),
+        Heading(name="step", is_status=True),
+        Heading(name="run"),
+        Heading(name="reason", gives_way="wrap"),
+    ]
+    rows = [
         [
-            Heading(name="batch", is_number=True),
-            Heading(name="target"),
-            Heading(name="step", is_status=True),
-            Heading(name="run"),
-            Heading(name="reason", gives_way="wrap"),
-        ],
-        [
-            [
-                str(step.batch),
-                step.target,
-                step.status.replace("_", " "),
-                "" if step.run_id is None else ids[step.run_id],
-                "" if step.reason is None else str(step.reason.get("message", "")),
-            ]
-            for step in plan.steps[:MANY]
-        ],
-    )
+            str(step.batch),
+            step.target,
+            step.status.replace("_", " "),
+            "" if step.run_id is None else ids[step.run_id],
+            "" if step.reason is None else str(step.reason.get("message", "")),
+        ]
+        for step in plan.steps[:MANY]
+    ]
+    shown = slice(None) if any(row[-1] for row in rows) else slice(-1)
+    render.print_table(headings[shown], [row[shown] for row in rows])
     if len(plan.steps) > MANY:
         render.say(f"... and {len(plan.steps) - MANY} more; all of them with: --json")
     render.say()
@@ -244,13 +253,14 @@ class _Watch:
         now = {run.id: run for run in progress.running}
         if self._live is not None:
             self._live.show(progress)
-        for run_id, run in now.items():
-            if run_id not in self._running:
-                self.note(f"{_name(run)} running")
+        # What has ended comes first: what started since may have waited for it.
         gone = self._running.keys() - now.keys()
         for run in self._read(sorted(gone)):
             took = render.took(run.started_at, run.ended_at, run.ledger_now)
             self.note(f"{_name(run)} {run.status}" + (f" in {took}" if run.status.is_terminal else ""))
+        for run_id, run in now.items():
+            if run_id not in self._running:
+                self.note(f"{_name(run)} running")
         self._running = now
 
     def _read(self, run_ids: Sequence[uuid.UUID]) -> list[Run]:

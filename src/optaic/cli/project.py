@@ -199,8 +199,11 @@ def print_status(items: list[dict[str, Any]]) -> None:
                 "" if item["version"] is None else str(item["version"]),
                 item["last_data_date"] or "",
                 *([item["expected_date"] or ""] if is_dated else []),
+                # An upstream that is read in two roles is told once.
                 "; ".join(
-                    [*([item["error"]] if item["error"] else []), *(cause["detail"] for cause in item["causes"])]
+                    dict.fromkeys(
+                        [*([item["error"]] if item["error"] else []), *(cause["detail"] for cause in item["causes"])]
+                    )
                 ),
             ]
             for item in items

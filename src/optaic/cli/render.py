@@ -212,6 +212,13 @@ def took(started_at: dt.datetime | None, ended_at: dt.datetime | None, now: dt.d
     return span(max(((ended_at or now) - started_at).total_seconds(), 0.0))
 
 
+def between(first: object, last: object) -> str:
+    """Say which dates are meant: `2015-01-02 to 2015-12-31`, `from 2015-01-02 on`; an empty text for all of them."""
+    if first and last:
+        return f"{first} to {last}"
+    return f"from {first} on" if first else f"to {last}" if last else ""
+
+
 def size(size_bytes: float) -> str:
     """Say a size: `512 B`, `1.4 MB` (powers of 1,000)."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -222,12 +229,12 @@ def size(size_bytes: float) -> str:
 
 
 def number(value: object) -> str:
-    """Write a metric for a person: thousands with commas, six significant digits; other values as they are."""
+    """Write a metric for a person: thousands with commas, six significant digits or more; other values as they are."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "-" if value is None else str(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:,.6g}"
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
 def compact(value: Any) -> str:

@@ -196,6 +196,8 @@ def gap_of(one: object, other: object) -> float | None:
     """
     if isinstance(one, bool) or isinstance(other, bool):
         return 0.0 if one is other else None
+    if isinstance(one, str) and isinstance(other, str):
+        return 0.0 if one == other else None  # also a member of an enumeration with what the ledger made of it
     if not isinstance(one, int | float) or not isinstance(other, int | float):
         return 0.0 if type(one) is type(other) and one == other else None
     if one == other or (one != one and other != other):  # noqa: PLR0124 - NaN is not equal to itself
@@ -304,15 +306,15 @@ def _of_document(
 def is_incidental(name: str, run_type: RunType | None = None) -> bool:
     """Whether a figure tells of the execution and not of its result: durations, instants, bytes processed.
 
-    These are names that end in `_seconds` or `_at`, and the standard metrics of a run type that are counted in seconds
-    or bytes.
+    These are names that end in `_seconds`, `_ms` or `_at`, and the standard metrics of a run type that are counted in
+    seconds or bytes.
 
     Examples
     --------
     >>> is_incidental("fit_seconds"), is_incidental("bytes_processed", RunType.PIPELINE), is_incidental("ic")
     (True, True, False)
     """
-    if name.endswith(("_seconds", "_at")):
+    if name.endswith(("_seconds", "_ms", "_at")):
         return True
     metrics = () if run_type is None else STANDARD_METRICS.get(run_type, ())
     return any(metric.name == name and metric.unit in (Unit.SECONDS, Unit.BYTES) for metric in metrics)

@@ -198,6 +198,8 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
                 f"{source.instance} has the key {', '.join(source.keys)}; features are by date and symbol"
             )
         part = source.known_by(decisions).collect(engine="streaming")
+        if part.is_empty() and len(dates) and not keeps_gaps:
+            _refuse_blindness(context, source, dates)
         known.append(f"{KNOWN_AT}\0{role}")
         part = part.select(
             DATE,
@@ -226,6 +228,18 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
     return Features(
         frame=rows.select(DATE, SYMBOL, *names, KNOWN_AT).sort(DATE, SYMBOL), schema=schema, members=members
     )
+
+
+def _refuse_blindness(context: RunContext, source: Input, dates: pl.Series) -> None:
+    """Name the feature that leaves no row whole, if it has rows and they were known too late."""
+    since = source.lazy(start=dates[0], end=dates[-1]).select(pl.col(KNOWN_AT).min()).collect().item()
+    if since is not None:
+        raise NothingKnownError(
+            f"no row of {source.instance}, a feature of {context.instance}, was known when its date was decided on: "
+            f"the first was known at {since:%Y-%m-%d %H:%M} UTC",
+            next_step='declare when its rows are known, known_at: {lag: "close + 2h"}, and give the dataset a new '
+            "name: rows that are stored keep the instant that they have",
+        )
 
 
 def _members(source: Input, decisions: pl.DataFrame) -> pl.DataFrame:
