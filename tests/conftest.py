@@ -70,6 +70,12 @@ def _migrate(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """A folder that all workers of the session share, until its end."""
+    return Path(os.environ[_SHARED])
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> PostgresServer:
     """The session's one PostgreSQL server, shared by all workers; the first that needs it starts it."""
     shared = Path(os.environ[_SHARED])
