@@ -219,7 +219,8 @@ class Ledger(Questions, Declarations, Staging):
         """List runs, newest first.
 
         Parameters are those of `optaic.ledger.search.Search`; `instance` may be `instance.flow_kind`, `where` is like
-        `sharpe_ratio > 1 and max_drawdown > -0.2`, and `sort` a metric or a time, with `-` in front for descending.
+        `sharpe_ratio > 1 and max_drawdown > -0.2`, and `sort` a metric or a time, with `-` in front for descending. A
+        metric ranks completed runs, unless `status` asks for others.
 
         Raises
         ------

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from optaic.bootstrap import Runtime
+from optaic.domain.config import part_of
 from optaic.domain.explanation import Step, command, differences, leads_to, walk_back
 from optaic.domain.freshness import Cause, CauseKind, FlowFacts, FlowState
+from optaic.domain.kind import FlowKind
 from optaic.domain.run import Run
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError, OptaicError
@@ -21,7 +23,6 @@ from optaic.ledger import catalog, freshness, lineage, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import load_facts
-from optaic.lifecycle.apply import NOT_RESULT
 from optaic.overview import iso_from, statuses
 
 
@@ -183,7 +184,7 @@ def _differences(facts: FlowFacts, behind: _Behind) -> list[dict[str, Any]]:
     before, after = revisions.get(facts.run_revision or 0), revisions.get(facts.revision)
     if before is None or after is None:
         return []
-    one, other = ({k: v for k, v in row.config.items() if k not in NOT_RESULT} for row in (before, after))
+    one, other = (part_of(row.config, FlowKind(row.kind)) for row in (before, after))
     return [{"path": item.path, "before": item.before, "after": item.after} for item in differences(one, other)]
 
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, or_, select
 
 from optaic.domain.run import Run
 from optaic.engines.process import ForkServer
@@ -71,7 +71,8 @@ def work(
         When set, nothing more is claimed, running work has its grace and is then released. It is looked at, never
         waited for: a signal handler may set it, and would wait forever for the lock that a wait in its thread holds.
     until_idle
-        Return when nothing is running, nothing can be claimed, and no next attempt is due within `SOON`.
+        Return when no worker runs anything, nothing can be claimed, and no next attempt is due within `SOON`. What a
+        worker that died has left is waited for until its lease has expired, and then taken up.
     plan_id
         Claim only runs that this plan needs; None for all.
     on_event
@@ -104,7 +105,7 @@ def work(
                 if len(running) < slots and has_work(database, plan_id=plan_id):
                     held = claim(database, worker=name, lease=settings.lease, plan_id=plan_id)
                 if until_idle and held is None and not running:
-                    is_idle = not has_work(database) and not _has_work_soon(database)
+                    is_idle = not has_work(database) and not _will_have_work(database)
             except LedgerError:
                 time.sleep(1.0)  # the database is away; the leases decide what happens meanwhile
             if held is not None:
@@ -117,17 +118,17 @@ def work(
     return served
 
 
-def _has_work_soon(database: Database) -> bool:
-    """Look whether a run waits whose next attempt is due within `SOON`."""
+def _will_have_work(database: Database) -> bool:
+    """Look whether another worker runs something, or a run waits that may be claimed within `SOON`.
+
+    Whatever is running may end in work: it is given back, its worker dies, a plan goes on after it. Both are asked in
+    one statement, so that no run is missed that passes from the one to the other between two looks.
+    """
     with database.read() as tx:
-        query = select(func.min(runs_table.c.available_at).label("due_at"), db_now().label("now")).where(
-            runs_table.c.tenant_id == tx.tenant_id,
-            runs.IS_PENDING,
-            runs_table.c.engine == "local",
-            runs_table.c.available_at > db_now(),
-        )
-        row = tx.conn.execute(query).one()
-    return row.due_at is not None and row.due_at - row.now <= SOON
+        mine = (runs_table.c.tenant_id == tx.tenant_id, runs_table.c.engine == "local")
+        is_running = exists().where(*mine, runs.IS_RUNNING)
+        is_due = exists().where(*mine, runs.IS_PENDING, runs_table.c.available_at <= db_now(SOON.total_seconds()))
+        return tx.conn.execute(select(or_(is_running, is_due))).scalar_one()
 
 
 class _Upkeep:

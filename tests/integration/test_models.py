@@ -225,6 +225,37 @@ def test_a_stage_is_what_readers_of_it_follow(anywhere: Research) -> None:
     assert anywhere.freshness()["alpha.infer"] == "ready"
 
 
+def causes(research: Research) -> dict[str, list[tuple[str, str | None]]]:
+    """Give why each flow of the model is not ready."""
+    found = {item["target"]: item["causes"] for item in research.ledger.status() if item["instance"] == "alpha"}
+    return {target: [(cause["kind"], cause["upstream"]) for cause in causes] for target, causes in found.items()}
+
+
+def test_what_is_asked_of_predictions_makes_no_training_stale(anywhere: Research) -> None:
+    first = "{start: 2022-01-03}"
+    anywhere.declare(INSTANCES + alpha(infer=first))
+    assert anywhere.ledger.run("alpha.infer", recursive=True).status == "completed"
+    nothing: dict[str, list[tuple[str, str | None]]] = {"alpha": [], "alpha.infer": []}
+    assert causes(anywhere) == nothing
+    anywhere.declare(INSTANCES + alpha(infer="{start: 2022-02-01}"))
+    assert causes(anywhere) == {"alpha": [], "alpha.infer": [("config_changed", None)]}
+    (why,) = anywhere.ledger.why("alpha.infer")["causes"]
+    assert why["differences"] == [{"path": "infer.start", "before": "2022-01-03", "after": "2022-02-01"}]
+    anywhere.declare(INSTANCES + alpha(infer=first))
+    assert causes(anywhere) == nothing
+    # The other way round: what fits are made of changes predictions through the model, and is told as that.
+    for changed in ({"params": "{alpha: 50.0}"}, {"embargo": "3"}, {"refit": "{every: 80, min_train: 150}"}):
+        anywhere.declare(INSTANCES + alpha(infer=first, **changed))
+        assert causes(anywhere)["alpha"] == [("config_changed", None)]
+        assert causes(anywhere)["alpha.infer"] == [("upstream_not_ready", "alpha")]
+    anywhere.declare(INSTANCES + alpha(infer="{start: 2022-02-01}", embargo="3"))
+    (why,) = anywhere.ledger.why("alpha")["causes"]
+    assert [item["path"] for item in why["differences"]] == ["embargo"]
+    assert causes(anywhere)["alpha.infer"] == [("config_changed", None), ("upstream_not_ready", "alpha")]
+    anywhere.declare(INSTANCES + alpha(infer=first))
+    assert causes(anywhere) == nothing
+
+
 def test_a_wrong_stage_model_or_version_is_told(trained: Research) -> None:
     with pytest.raises(InvalidInputError, match="'champoin' is not a stage; did you mean 'champion'"):
         trained.ledger.stage("alpha", 1, "champoin")

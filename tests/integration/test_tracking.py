@@ -92,6 +92,26 @@ def test_a_block_that_raises_keeps_its_metrics_and_its_traceback(ledger: Ledger)
     assert "ValueError: no luck" in texts(ledger, tracked.id)[-1]
 
 
+def test_a_ranking_by_a_metric_has_completed_runs_unless_others_are_asked_for(ledger: Ledger) -> None:
+    def block(value: float, *, is_whole: bool = True) -> None:
+        with ledger.track("idea") as run:
+            run.log_metric("sharpe_ratio", value)
+            if not is_whole:
+                raise ValueError("no luck")
+
+    block(0.2)
+    block(0.5)
+    with pytest.raises(ValueError, match="no luck"):
+        block(9.9, is_whole=False)
+    with ledger.track("idea") as silent:
+        silent.log_metric("other", 1.0)
+    found = ledger.runs(sort="-sharpe_ratio")
+    assert [run.metrics.get("sharpe_ratio") for run in found] == [0.5, 0.2, None]
+    assert [run.metrics["sharpe_ratio"] for run in ledger.runs(sort="-sharpe_ratio", status="failed")] == [9.9]
+    # A time ranks all of them, and so does no order.
+    assert len(ledger.runs(sort="-submitted_at")) == len(ledger.runs()) == 4
+
+
 def test_a_run_that_was_taken_away_is_told_before_it_writes_a_file(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     ledger.runtime.settings = replace(ledger.runtime.settings, lease_seconds=0.3)

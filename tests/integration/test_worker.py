@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optaic.engines.process import ForkServer
 from optaic.ledger import attempts
+from optaic.lifecycle.claim import claim
 from optaic.worker import work
 from tests.postgres import PostgresServer
 from tests.processes import is_alive, until
@@ -259,6 +262,46 @@ def test_until_idle_waits_for_the_next_attempt_of_what_it_gave_back(project: Pro
     run = project.ledger.submit("never_answers")
     assert work(project.database, server, project.settings, until_idle=True) == 2
     assert run.refresh().status == "failed"
+
+
+def test_until_idle_takes_up_what_a_dead_worker_has_left(project: Project, server: ForkServer) -> None:
+    project.declare("prices")
+    run = project.ledger.submit("prices")
+    assert claim(project.database, worker="gone", lease=dt.timedelta(seconds=2)) is not None
+    assert run.refresh().status_text == "running"  # the lease has not expired yet
+    settings = replace(project.settings, lease_seconds=1.0)
+    assert work(project.database, server, settings, until_idle=True) == 1
+    assert run.refresh().status == "completed"
+    assert project.attempts(run.id) == [(1, "lost", "worker_lost"), (2, "completed", None)]
+
+
+class Looked(threading.Event):
+    """A shutdown that never comes; does something when a worker has looked for it so many times."""
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._left = number
+        self._act = act
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+        return False
+
+
+def test_until_idle_waits_for_what_another_worker_runs(project: Project, server: ForkServer) -> None:
+    project.declare("waits")
+    run = project.ledger.submit("waits")
+    shutdown = threading.Event()
+    other = serve(project, server, 1, shutdown)
+    project.wait_for("waiting-x-1")
+    # Idle or not is decided at every look: one that would leave has left long before the tenth.
+    looks = Looked(10, lambda: project.say("go"))
+    assert work(project.database, server, project.settings, until_idle=True, shutdown=looks) == 0
+    assert run.refresh().status == "completed"
+    shutdown.set()
+    other.join(30.0)
 
 
 def test_until_idle_outlasts_a_database_that_is_away(

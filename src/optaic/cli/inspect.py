@@ -37,7 +37,12 @@ MAX_LIMIT = 10_000
 @click.option("--instance", metavar="TARGET", help="Only of this instance, or instance.flow_kind.")
 @click.option("--standing", metavar="STANDING", help="Only official runs, or only trials.")
 @click.option("--where", metavar="CONDITION", help="On metrics: 'rows_inserted > 0 and duration_seconds < 60'.")
-@click.option("--sort", metavar="METRIC", help="By a metric, submitted_at, started_at or ended_at; -METRIC descending.")
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    help="By a metric: completed runs, unless --status says otherwise; or submitted_at, started_at, ended_at. -METRIC "
+    "descending.",
+)
 @click.option("--limit", type=int, default=20, show_default=True, help="At most so many.")
 @click.option("--after", metavar="CURSOR", help="Go on after the end of an earlier list, in the default order.")
 @json_option
@@ -82,7 +87,7 @@ def runs_command(
         render.print_items([run.to_json() for run in shown], following=following)
         return
     if not shown:
-        is_filtered = any((run_type, status, instance, standing, where, after))
+        is_filtered = any((run_type, status, instance, standing, where, after, _metric_of(sort)))
         render.say("no run fits" if is_filtered else "there are no runs yet")
         if not is_filtered:
             render.tell_next("optaic run TARGET", "optaic status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from optaic.client import Ledger
     from optaic.domain.run import Run
+    from optaic.ledger.session import Database
     from optaic.planning import PlanHandle, Progress
+
+UNSEEN = dt.timedelta(seconds=60)
+"""For how long what has happened may go unseen: a transaction has its instants before others see it."""
 
 MANY = 40
 """Of a longer plan only so many steps are listed; --json gives all."""
@@ -124,7 +129,7 @@ def execute_plan_watched(ledger: Ledger, plan: PlanHandle, *, slots: int | None 
 
     if plan.status != "running":
         return True
-    with Signals() as signals, _Watch(ledger) as watching:
+    with Signals() as signals, PlanWatch(ledger.runtime.database, plan.id) as watching:
 
         def tell(progress: Progress) -> None:
             if signals.look():
@@ -235,12 +240,22 @@ def cancel_plan(ledger: Ledger, reference: str, *, as_json: bool) -> bool:
     return True
 
 
-class _Watch:
-    """Tells on stderr which runs of a plan start and end: on a terminal with a bar and a line for each running one."""
+class PlanWatch:
+    """Tells on stderr which runs of a plan start and end: on a terminal with a bar and a line for each running one.
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._running: dict[uuid.UUID, Run] = {}
+    What happened between two looks is told too, in the order in which it happened: by the instants of the attempts,
+    which are of the database's clock.
+    """
+
+    def __init__(self, database: Database, plan_id: uuid.UUID) -> None:
+        from optaic.ledger.state import database_clock
+
+        self._database = database
+        self._plan_id = plan_id
+        with database.read() as tx:
+            self._begun = self._since = database_clock(tx)
+        self._seen: object = None
+        self._told: set[tuple[uuid.UUID, int, str]] = set()
         self._live = _Live() if sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
@@ -250,24 +265,42 @@ class _Watch:
         self.close()
 
     def __call__(self, progress: Progress) -> None:
-        now = {run.id: run for run in progress.running}
+        """Show how far the plan is now."""
         if self._live is not None:
             self._live.show(progress)
-        # What has ended comes first: what started since may have waited for it.
-        gone = self._running.keys() - now.keys()
-        for run in self._read(sorted(gone)):
-            took = render.took(run.started_at, run.ended_at, run.ledger_now)
-            self.note(f"{_name(run)} {run.status}" + (f" in {took}" if run.status.is_terminal else ""))
-        for run_id, run in now.items():
-            if run_id not in self._running:
-                self.note(f"{_name(run)} running")
-        self._running = now
+        seen = (dict(progress.counts), {(run.id, run.attempt) for run in progress.running})
+        if seen != self._seen:
+            self._seen = seen
+            for text in self._news():
+                self.note(text)
 
-    def _read(self, run_ids: Sequence[uuid.UUID]) -> list[Run]:
-        from optaic.ledger import runs
+    def _news(self) -> list[str]:
+        """Say what has happened and was not told yet."""
+        from optaic.ledger import plans, runs
+        from optaic.ledger.state import database_clock
 
-        with self._ledger.runtime.database.read() as tx:
-            return runs.many(tx, run_ids)
+        with self._database.read() as tx:
+            now = database_clock(tx)
+            attempts = plans.attempts_since(tx, self._plan_id, self._since)
+            records = {run.id: run for run in runs.many(tx, list({row.run_id for row in attempts}))}
+        self._since = max(self._begun, now - UNSEEN)
+        # Of two at the same instant the end comes first: it may have let the other begin.
+        events: list[tuple[dt.datetime, str, str]] = []
+        for row in attempts:
+            run = records[row.run_id]
+            if self._is_new(row.run_id, row.number, "start"):
+                again = f", attempt {row.number}" if row.number > 1 else ""
+                events.append((row.claimed_at, "start", f"{_name(run)} running{again}"))
+            if row.ended_at is not None and self._is_new(row.run_id, row.number, "end"):
+                events.append((row.ended_at, "end", f"{_name(run)} {_ending(run, row.number)}"))
+        return [text for _, _, text in sorted(events)]
+
+    def _is_new(self, run_id: uuid.UUID, number: int, what: str) -> bool:
+        """Whether it was not told yet; it is taken as told from now on."""
+        key = (run_id, number, what)
+        is_new = key not in self._told
+        self._told.add(key)
+        return is_new
 
     def note(self, text: str) -> None:
         """Say a line."""
@@ -280,6 +313,13 @@ class _Watch:
         """Stop watching."""
         if self._live is not None:
             self._live.close()
+
+
+def _ending(run: Run, attempt: int) -> str:
+    """Say how an attempt ended: with its run, or so that the run is tried again."""
+    if run.status.is_terminal and attempt == run.attempt:
+        return f"{run.status} in {render.took(run.started_at, run.ended_at, run.ledger_now)}"
+    return "pending"
 
 
 def _name(run: Run) -> str:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 @click.command("worker")
 @click.option("-n", "slots", type=click.IntRange(1, 256), default=1, show_default=True, help="How many runs at once.")
-@click.option("--until-idle", is_flag=True, help="Leave when nothing is left to do, nor due within a minute.")
+@click.option(
+    "--until-idle",
+    is_flag=True,
+    help="Leave when nothing is left to do, nor due within a minute. What other workers run is waited for, however "
+    "long it takes; what a died worker has left is taken up when its lease is over.",
+)
 def worker_command(*, slots: int, until_idle: bool) -> None:
     """Execute what others submit, and take up what died workers have left.
 

@@ -164,7 +164,8 @@ class FlowFacts:
     """What decides whether a flow is ready, apart from its upstreams' own freshness.
 
     `current_run_id` is None if it has never completed. The revision and digests are those that it would run with now,
-    with `run_` those of its current run. `ready_until` is the instant (UTC) from which its data no longer reach what
+    with `run_` those of its current run; configs whose digests are equal differ in nothing that the flow uses.
+    `ready_until` is the instant (UTC) from which its data no longer reach what
     its calendar expects, None if nothing is expected; `expected_date` the event date that is missing from then on.
     `waits_for_source` says whether its readers wait when its source is late.
     """

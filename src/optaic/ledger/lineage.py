@@ -122,6 +122,7 @@ def revisions_of(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.
     query = (
         select(
             flows.c.id.label("flow_id"),
+            flows.c.kind,
             instance_revisions.c.number,
             instance_revisions.c.config,
             instance_revisions.c.created_at,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 
 from optaic.domain.identifier import prefix_range
 from optaic.domain.kind import target_name
@@ -18,6 +19,7 @@ from optaic.ledger import runs
 from optaic.ledger.bulk import insert_columns, plain_id
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
+    attempts,
     flows,
     instances,
     plan_members,
@@ -224,3 +226,27 @@ def running_runs(tx: Transaction, plan_id: uuid.UUID) -> list[Run]:
         runs_table.c.tenant_id == tx.tenant_id, runs.IS_RUNNING, runs_table.c.plan_step_id.in_(mine)
     )
     return [runs.to_run(row) for row in tx.conn.execute(query.order_by(runs_table.c.started_at))]
+
+
+def attempts_since(tx: Transaction, plan_id: uuid.UUID, since: dt.datetime) -> list[Row[Any]]:
+    """Read the attempts of a plan's runs that are open, or began or ended since an instant of the database's clock.
+
+    Rows have `run_id, number, claimed_at, ended_at`.
+    """
+    query = (
+        select(attempts.c.run_id, attempts.c.number, attempts.c.claimed_at, attempts.c.ended_at)
+        .join(runs_table, and_(runs_table.c.tenant_id == attempts.c.tenant_id, runs_table.c.id == attempts.c.run_id))
+        .join(
+            plan_members,
+            and_(
+                plan_members.c.tenant_id == runs_table.c.tenant_id,
+                plan_members.c.step_id == runs_table.c.plan_step_id,
+            ),
+        )
+        .where(
+            plan_members.c.tenant_id == tx.tenant_id,
+            plan_members.c.plan_id == plan_id,
+            or_(attempts.c.ended_at.is_(None), attempts.c.ended_at >= since, attempts.c.claimed_at >= since),
+        )
+    )
+    return list(tx.conn.execute(query).all())

@@ -40,6 +40,8 @@ class Search:
         left out.
     sort
         A metric, or `submitted_at`, `started_at`, `ended_at`; `-` in front for descending. Runs without it come last.
+        A metric ranks completed runs alone, unless `status` asks for others: what a failed run has reported of it was
+        half of the work.
     limit
         At most so many.
     before
@@ -70,7 +72,7 @@ def search(tx: Transaction, wanted: Search) -> list[Run]:
         raise InvalidInputError(f"a limit of {wanted.limit} runs is out of range", next_step="use 1 to 10000")
     for what, text in (("the instance", wanted.target), ("the condition", wanted.where), ("the sort", wanted.sort)):
         check_text(text or "", what)
-    query = ledger_runs.select_runs().where(runs.c.tenant_id == tx.tenant_id, *_conditions(tx, wanted))
+    conditions = [runs.c.tenant_id == tx.tenant_id, *_conditions(tx, wanted)]
     order: list[ColumnElement[Any]] = [runs.c.submitted_at.desc(), runs.c.id.desc()]
     if wanted.sort:
         key = wanted.sort.removeprefix("-")
@@ -85,8 +87,11 @@ def search(tx: Transaction, wanted: Search) -> list[Run]:
                 )
                 .scalar_subquery()
             )
+            if wanted.status is None:
+                conditions.append(runs.c.status == RunStatus.COMPLETED)
         order = [(value.desc() if wanted.sort.startswith("-") else value.asc()).nulls_last(), *order]
-    return [ledger_runs.to_run(row) for row in tx.conn.execute(query.order_by(*order).limit(wanted.limit))]
+    query = ledger_runs.select_runs().where(*conditions).order_by(*order).limit(wanted.limit)
+    return [ledger_runs.to_run(row) for row in tx.conn.execute(query)]
 
 
 def _conditions(tx: Transaction, wanted: Search) -> list[ColumnElement[bool]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select, update
 
+from optaic.domain.config import part_of
+from optaic.domain.fingerprint import digest_of
 from optaic.domain.freshness import NEVER, Change, Edge, FlowFacts, FlowState
-from optaic.domain.kind import target_name
+from optaic.domain.kind import FlowKind, InstanceKind, target_name
 from optaic.ledger.cache import Stored, stored_of
-from optaic.ledger.columns import among_given, db_now, given_ids
+from optaic.ledger.columns import among, among_given, db_now, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     definition_versions,
@@ -60,7 +62,9 @@ class Loaded:
 
 
 def load_facts(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> list[FlowFacts]:
-    """Read what decides the freshness of live flows: three statements, and one more where there are edges by stage.
+    """Read what decides the freshness of live flows: three statements, and a few more where models need them.
+
+    One more where there are edges by stage, and one where the config of a model has changed.
 
     Parameters
     ----------
@@ -94,8 +98,9 @@ def load(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> Load
         if (bool(row.is_read), row.read_until) != (is_read, until):
             unsynced.append({"edge": row.id, "until": until, "read": int(is_read)})
     flow_rows = tx.conn.execute(_flows(some), given).all()
+    same = _same_config(tx, flow_rows)
     return Loaded(
-        facts=[_to_facts(row, tuple(edges.get(row.id, ()))) for row in flow_rows],
+        facts=[_to_facts(row, tuple(edges.get(row.id, ())), has_same_config=row.id in same) for row in flow_rows],
         stored={row.id: Stored(*row[-len(Stored._fields) :]) for row in flow_rows},
         upstreams=upstreams,
         unsynced=unsynced,
@@ -103,7 +108,34 @@ def load(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> Load
     )
 
 
-def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
+def _same_config(tx: Transaction, rows: Sequence[Row[Any]]) -> set[uuid.UUID]:
+    """Find the flows whose config has changed since their current run in nothing that they use themselves.
+
+    The digest of a revision is of all that the flows of its instance use, and only those of a model differ in it.
+    """
+    changed = [
+        row
+        for row in rows
+        if row.instance_kind == InstanceKind.MODEL
+        and row.run_revision_id is not None
+        and row.run_config_digest != row.config_digest
+    ]
+    if not changed:
+        return set()
+    wanted = {revision_id for row in changed for revision_id in (row.revision_id, row.run_revision_id)}
+    query = select(instance_revisions.c.id, instance_revisions.c.config).where(
+        instance_revisions.c.tenant_id == tx.tenant_id,
+        among(instance_revisions.c.id, wanted, is_postgresql=tx.is_postgresql),
+    )
+    configs = {row.id: row.config for row in tx.conn.execute(query)}
+
+    def digest(revision_id: uuid.UUID, kind: str) -> str:
+        return digest_of(part_of(configs[revision_id], FlowKind(kind)))
+
+    return {row.id for row in changed if digest(row.revision_id, row.kind) == digest(row.run_revision_id, row.kind)}
+
+
+def _to_facts(row: Row[Any], edges: tuple[Edge, ...], *, has_same_config: bool) -> FlowFacts:
     spec: Mapping[str, Any] = row.freshness_spec or {}
     return FlowFacts(
         id=row.id,
@@ -111,7 +143,7 @@ def _to_facts(row: Row[Any], edges: tuple[Edge, ...]) -> FlowFacts:
         current_run_id=row.current_run_id,
         config_digest=row.config_digest,
         code_digest=row.code_digest,
-        run_config_digest=row.run_config_digest,
+        run_config_digest=row.config_digest if has_same_config else row.run_config_digest,
         run_code_digest=row.run_code_digest,
         revision=row.revision,
         run_revision=row.run_revision,
@@ -179,9 +211,11 @@ def _flows(some: _Some) -> Select[Any]:
             *([] if some is None else [select(db_now()).scalar_subquery().label("now")]),
             instances.c.name.label("instance"),
             instances.c.kind.label("instance_kind"),
+            instance_revisions.c.id.label("revision_id"),
             instance_revisions.c.number.label("revision"),
             instance_revisions.c.config_digest,
             definition_versions.c.code_digest,
+            used.c.id.label("run_revision_id"),
             used.c.number.label("run_revision"),
             used.c.config_digest.label("run_config_digest"),
             made.c.code_digest.label("run_code_digest"),

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from optaic.domain.fingerprint import canonical_json, digest_of
+from optaic.domain.config import config_digest
+from optaic.domain.fingerprint import canonical_json
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import FlowKind, InstanceKind, target_name
-from optaic.domain.known import calendar_of
 from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
@@ -32,9 +32,6 @@ from optaic.settings import read_settings
 
 if TYPE_CHECKING:
     from optaic.storage.objects import ObjectStore
-
-NOT_RESULT = frozenset({"retry", "timeout", "description", "schedule", "freshness", "monitor"})
-"""What of a config cannot change a result, and so makes nothing stale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,15 +162,9 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         code_digest=code_digest(location),
         schema=schema,
         config=config,
-        config_digest=_config_digest(config),
+        config_digest=config_digest(config),
         policies=spec.policies,
     )
-
-
-def _config_digest(config: Mapping[str, Any]) -> str:
-    # When data are expected changes no result, but whose sessions they are may decide when rows were known.
-    digested = {key: value for key, value in config.items() if key not in NOT_RESULT}
-    return digest_of({**digested, "calendar": calendar_of(config)})
 
 
 def _keep_source(database: Database, store: ObjectStore, snapshot: SourceSnapshot) -> None:

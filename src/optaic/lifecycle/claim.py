@@ -284,7 +284,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             .where(extension.c.tenant_id == tx.tenant_id, extension.c.run_id == run.id)
             .values(base_version_id=flow.current_version_id, **_model_version(run, pinned))
         )
-    is_remade = is_dataset and _is_remade(tx, flow, revision)
+    is_remade = pins.is_remade(tx, run, flow.current_run_id)
     return Task(
         run_id=run.id,
         attempt=attempt,
@@ -318,10 +318,3 @@ def _model_version(run: Run, pinned: Sequence[Any]) -> dict[str, uuid.UUID]:
         return {}
     used = [pin.version_id for pin in pinned if pin.role == "model"]
     return {"model_version_id": used[0]} if used else {}
-
-
-def _is_remade(tx: Transaction, flow: Flow, revision: _Revision) -> bool:
-    if flow.current_run_id is None:
-        return False
-    before = _revision(tx, runs.get(tx, flow.current_run_id))
-    return (before.config_digest, before.code_digest) != (revision.config_digest, revision.code_digest)

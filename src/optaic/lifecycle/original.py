@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from sqlalchemy import and_, insert, select, update
 
 from optaic.domain.artifact import StoredObject
-from optaic.domain.kind import BY_FLOW_KIND, OutputKind
 from optaic.domain.run import Run
 from optaic.domain.status import RunStatus, Standing
 from optaic.errors import InvalidInputError, NotFoundError
@@ -19,7 +18,6 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     EXTENSIONS,
-    instance_revisions,
     run_inputs,
     segments,
     source_snapshots,
@@ -27,7 +25,7 @@ from optaic.ledger.tables import (
 )
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
-from optaic.lifecycle.pins import store_fingerprint
+from optaic.lifecycle import pins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,7 @@ def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
     if "base_version_id" in own.c:
         mine = (own.c.tenant_id == tx.tenant_id, own.c.run_id == run.id)
         tx.conn.execute(update(own).where(*mine).values(base_version_id=origin.base_version_id))
-    is_remade = _is_remade(tx, run, origin)
+    is_remade = pins.is_remade(tx, run, origin.current_run_id)
     return replace(
         task,
         standing=origin.standing,
@@ -111,19 +109,6 @@ def adopt(tx: Transaction, task: Task, run: Run, origin: Origin) -> Task:
         mode=run.mode or ("full" if is_remade else None),
         is_remade=is_remade,
     )
-
-
-def _is_remade(tx: Transaction, run: Run, origin: Origin) -> bool:
-    """Whether code or config of the original differed from those of the version that was current then."""
-    if BY_FLOW_KIND[run.flow_kind].output is not OutputKind.DATASET or origin.current_run_id is None:
-        return False
-    before = runs.get(tx, origin.current_run_id)
-    query = select(instance_revisions.c.config_digest).where(
-        instance_revisions.c.tenant_id == tx.tenant_id,
-        instance_revisions.c.id.in_([before.revision_id, run.revision_id]),
-    )
-    is_same = len(set(tx.conn.execute(query).scalars())) == 1
-    return not is_same or before.definition_version_id != run.definition_version_id
 
 
 def source_of(tx: Transaction, run: Run) -> Source | None:
@@ -202,7 +187,7 @@ def copy_pins(tx: Transaction, run: Run) -> None:
     of_original = select(runs_table.c.fingerprint).where(
         runs_table.c.tenant_id == tx.tenant_id, runs_table.c.id == run.reproduces_id
     )
-    store_fingerprint(tx, run.id, tx.conn.execute(of_original).scalar_one())
+    pins.store_fingerprint(tx, run.id, tx.conn.execute(of_original).scalar_one())
 
 
 def _outputs(tx: Transaction, run: Run) -> Original:

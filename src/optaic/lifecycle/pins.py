@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import insert, select, update
 
 from optaic.domain.fingerprint import fingerprint
+from optaic.domain.kind import BY_FLOW_KIND, OutputKind
 from optaic.domain.reason import Reason, ReasonCode
 from optaic.domain.run import Run
 from optaic.domain.sharing import Read
 from optaic.errors import UpstreamNotReadyError
-from optaic.ledger import catalog, steps
+from optaic.ledger import catalog, runs, steps
 from optaic.ledger.catalog import Flow, FlowInput
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import run_inputs, version_stages
+from optaic.ledger.tables import instance_revisions, run_inputs, version_stages
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
 from optaic.lifecycle import gate
@@ -120,3 +121,31 @@ def insert_pins(
             for item, version_id in pins
         ],
     )
+
+
+def is_remade(tx: Transaction, run: Run, before_id: uuid.UUID | None) -> bool:
+    """Whether code or config of a run differ from those of the run that made the version which it is compared with.
+
+    Parameters
+    ----------
+    tx
+        A transaction.
+    run
+        Its revision and its code count: what somebody asked for, and how an earlier run was refreshed, say nothing.
+    before_id
+        That other run; None if there is none, or no version.
+
+    Returns
+    -------
+    bool
+        Always False for runs whose output is no dataset: they are compared with nothing.
+    """
+    if BY_FLOW_KIND[run.flow_kind].output is not OutputKind.DATASET or before_id is None:
+        return False
+    before = runs.get(tx, before_id)
+    query = select(instance_revisions.c.config_digest).where(
+        instance_revisions.c.tenant_id == tx.tenant_id,
+        instance_revisions.c.id.in_([before.revision_id, run.revision_id]),
+    )
+    is_same = len(set(tx.conn.execute(query).scalars())) == 1
+    return not is_same or before.definition_version_id != run.definition_version_id

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from optaic.domain.config import CASH, PRICES
 from optaic.domain.kind import FlowKind
 from optaic.domain.known import DEFAULT_CALENDAR
 from optaic.domain.suggestion import did_you_mean
@@ -19,7 +20,7 @@ from optaic.project.spec import InputSpec
 FIELDS = ("target", "refit", "embargo", "sample_weight", "infer", "calendar")
 """The fields of a model beyond those that all instances have."""
 
-PRICES, MODEL, CASH = "prices", "model", "cash"
+MODEL = "model"
 NOT_FEATURES = (PRICES, "universe", CASH)
 """Roles that are no features."""
 
