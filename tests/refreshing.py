@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -15,8 +17,9 @@ from optaic.domain.version import DatasetVersion, content_digest
 from optaic.flows.context import RunContext
 from optaic.flows.refresh import refresh
 from optaic.flows.report import Batch
-from optaic.flows.task import Result, Task
+from optaic.flows.task import PinnedInput, Result, Task
 from optaic.storage.objects import ObjectStore
+from tests.contexts import Told
 
 START = dt.datetime(2024, 3, 1, 22, tzinfo=dt.UTC)
 
@@ -91,6 +94,27 @@ class Dataset:
             )
             self.versions.append(version)
         return result
+
+
+@contextmanager
+def opened(
+    *,
+    told: Told | None = None,
+    as_of: dt.datetime | None = None,
+    config: Mapping[str, Any] | None = None,
+    **datasets: Dataset,
+) -> Generator[RunContext]:
+    """Give the context of a run that reads some datasets, each by the name of its role."""
+    first = next(iter(datasets.values()))
+    pinned = tuple(
+        PinnedInput(role=role, instance=role, version=one.current) for role, one in datasets.items() if one.current
+    )
+    task = replace(first.task(), inputs=pinned, as_of=as_of, config=config or {})
+    context = RunContext(task, store=first.store, sink=told or _ignore)
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def _ignore(batch: Batch) -> None:

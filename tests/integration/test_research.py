@@ -14,6 +14,15 @@ import optaic
 from optaic.errors import InvalidInputError, ProjectFileError
 from tests.research import INSTANCES, Research, open_research
 
+CHANGES = '''
+
+def changes(ctx):
+    """A universe of changes: ten names join in the beginning, five of them leave in July."""
+    joined = [(dt.date(2021, 1, 4), f"S{number:02d}", True) for number in range(10)]
+    left = [(dt.date(2021, 7, 1), f"S{number:02d}", False) for number in range(5)]
+    return pl.DataFrame(joined + left, schema=["date", "symbol", "member"], orient="row")
+'''
+
 
 @pytest.fixture
 def research(tmp_path: Path, database_url: str) -> Iterator[Research]:
@@ -131,6 +140,40 @@ def test_only_members_of_the_universe_are_bought(research: Research) -> None:
     weights = run.frame("weights")
     assert weights["symbol"].max() == "S09"
     assert weights.group_by("date").len()["len"].unique().to_list() == [3]
+
+
+def test_a_universe_that_says_something_twice_a_year_holds_in_between(research: Research) -> None:
+    """Decisions, cross-sections, previews and optimisers carry its last word forward."""
+    sources = research.root / "sources.py"
+    sources.write_text(sources.read_text() + CHANGES)
+    inputs = "{close: 'prices[close]', prices: prices, universe: changes}"
+    research.declare(
+        INSTANCES
+        + '  changes: {kind: dataset, definition: "sources:changes", known_at: {lag: "close + 2h"}}\n'
+        + "  few:\n    kind: backtest\n    inputs: {signal: momentum, prices: prices, universe: changes}\n"
+        + "    config: {start: 2021-02-01, adjusted: true, calendar: weekdays, top: 0.3}\n"
+        + f"  seen:\n    kind: experiment\n    expression: CS_RANK(close)\n    inputs: {inputs}\n"
+        + "  even:\n    kind: portfolio_optimizer\n    definition: skfolio.optimization:EqualWeighted\n"
+        + "    lookback: 20\n    inputs: {prices: prices, universe: changes}\n    calendar: weekdays\n"
+    )
+    first, second = [f"S{number:02d}" for number in range(10)], [f"S{number:02d}" for number in range(5, 10)]
+    run = research.ledger.run("few", recursive=True)
+    assert run.status == "completed", run.reason
+    weights = run.frame("weights").filter(pl.col("weight") > 1e-9)
+    spring = weights.filter(pl.col("date").is_between(dt.date(2021, 3, 3), dt.date(2021, 6, 28)))
+    later = weights.filter(pl.col("date") > dt.date(2021, 8, 5))
+    assert spring.group_by("date").len()["len"].unique().to_list() == [3]
+    assert set(spring["symbol"]) <= set(first)
+    assert later.group_by("date").len()["len"].unique().to_list() == [1]
+    assert set(later["symbol"]) <= set(second)
+    run = research.ledger.run("seen", recursive=True)
+    assert run.status == "completed", run.reason
+    there = run.frame("preview").drop_nulls("value").group_by("date").len()
+    assert there.filter(pl.col("date") < dt.date(2021, 7, 1))["len"].unique().to_list() == [10]
+    assert there.filter(pl.col("date") >= dt.date(2021, 7, 1))["len"].unique().to_list() == [5]
+    run = research.ledger.run("even", recursive=True)
+    assert run.status == "completed", run.reason
+    assert run.frame("weights")["symbol"].to_list() == second
 
 
 def test_a_signal_that_knows_tomorrow_earns_its_absurd_profit_only_on_the_same_bar(research: Research) -> None:

@@ -17,6 +17,7 @@ from optaic.domain.version import KNOWN_AT
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.universe import members_by
 from optaic.quant.allocation import drift_weights, scale_scores
 
 if TYPE_CHECKING:
@@ -259,10 +260,10 @@ def _last_rows(source: Input, column: str, last: dt.date, decided_at: dt.datetim
 def _members(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) -> set[str] | None:
     if UNIVERSE not in ctx.inputs:
         return None
-    source = ctx.input(UNIVERSE)
-    column = value_column(source, "member", "value")
-    rows = _last_rows(source, column, last, decided_at)
-    return set(rows.filter(pl.col(column).cast(pl.Float64) == 1.0)[SYMBOL].to_list())
+    decision = pl.DataFrame({DATE: [last]})
+    if decided_at is not None:
+        decision = decision.with_columns(pl.lit(decided_at).cast(pl.Datetime("us", "UTC")).alias("decided_at"))
+    return set(members_by(ctx, decision)[SYMBOL].to_list())
 
 
 def _expected(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) -> dict[str, float] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,13 @@ from optaic.domain.version import KNOWN_AT
 from optaic.errors import FeaturesChangedError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens
 from optaic.flows.context import RunContext
-from optaic.flows.grid import DATE, SYMBOL, value_column
+from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.input import Input
+from optaic.flows.universe import UNIVERSE, members_by
 from optaic.storage.dtype import parse_dtype
 
-MODEL, PRICES, UNIVERSE, CASH = "model", "prices", "universe", "cash"
-"""Roles with a meaning of their own; every other input of a model is features."""
+MODEL, PRICES, CASH = "model", "prices", "cash"
+"""Roles with a meaning of their own, beside `universe`; every other input of a model is features."""
 
 Schema = tuple[tuple[str, str], ...]
 """Names and dtypes of features, in order."""
@@ -178,7 +178,7 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
     Returns
     -------
     Features
-        Of the members of `universe`, where that input is declared.
+        Of the members of `universe` at each date, where that input is declared.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
         pl.max_horizontal(known).alias(KNOWN_AT),
     )
     if UNIVERSE in context.inputs:
-        joined = joined.join(_members(context.input(UNIVERSE), decisions), on=[DATE, SYMBOL], how="semi")
+        joined = joined.join(members_by(context, decisions), on=[DATE, SYMBOL], how="semi")
     members = joined.height
     if joined.is_empty() and len(dates):
         raise NothingKnownError(
@@ -240,9 +240,3 @@ def _refuse_blindness(context: RunContext, source: Input, dates: pl.Series) -> N
             next_step='declare when its rows are known, known_at: {lag: "close + 2h"}, and give the dataset a new '
             "name: rows that are stored keep the instant that they have",
         )
-
-
-def _members(source: Input, decisions: pl.DataFrame) -> pl.DataFrame:
-    column = value_column(source, "value", "member")
-    frame: Any = source.known_by(decisions, columns=[column]).collect(engine="streaming")
-    return frame.filter(pl.col(column).cast(pl.Float64) == 1.0).select(DATE, pl.col(SYMBOL).cast(pl.String))

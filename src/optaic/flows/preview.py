@@ -14,12 +14,13 @@ from optaic.domain.metric.experiment import PREVIEW_HORIZONS, PREVIEW_QUANTILES
 from optaic.errors import NoOutputError
 from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
-from optaic.flows.grid import VALUE, take_signal, to_grid, value_column
+from optaic.flows.grid import DATE, take_signal, to_grid, value_column
 from optaic.flows.task import Output, Result, Task
+from optaic.flows.universe import UNIVERSE, is_member, members_by
 from optaic.storage.objects import ObjectStore
 
-PRICES, UNIVERSE = "prices", "universe"
-"""The inputs with which a preview compares its signal: prices, and who counts."""
+PRICES = "prices"
+"""The input with which a preview compares its signal."""
 
 PRICE_COLUMNS = ("date", "symbol", "close", "dividend", "split")
 
@@ -152,10 +153,8 @@ def foretell(frame: pl.DataFrame, column: str, context: RunContext) -> Metrics:
     dates, symbols = market.panel.dates, market.symbols
     signal = to_grid(frame, column, dates=dates, symbols=symbols).values
     if UNIVERSE in context.inputs:
-        universe = context.input(UNIVERSE)
-        member = value_column(universe, "member", VALUE)
-        members = to_grid(universe.frame(), member, dates=dates, symbols=symbols).values == 1.0
-        signal = np.where(members, signal, np.nan)
+        members = members_by(context, pl.DataFrame({DATE: dates}, schema_overrides={DATE: pl.Date()}))
+        signal = np.where(is_member(members, dates, symbols), signal, np.nan)
     found: dict[str, float] = {}
     for horizon in PREVIEW_HORIZONS:
         tail = "" if horizon == 1 else f"_{horizon}"

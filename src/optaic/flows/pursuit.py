@@ -155,6 +155,8 @@ def pursue(
         If there is no decision to take.
     InvalidInputError
         If the optimiser cannot be used, or reads what the backtest does not.
+    NothingKnownError
+        If no row of the universe was known at any decision.
     CodeChangedError
         If its code is not that of its version.
     """

@@ -12,8 +12,9 @@ import polars as pl
 
 from optaic.errors import InvalidInputError
 from optaic.flows.context import RunContext
-from optaic.flows.features import PRICES, UNIVERSE, Features, event_dates, read_features
+from optaic.flows.features import PRICES, Features, event_dates, read_features
 from optaic.flows.grid import DATE, SYMBOL, Grid, to_grid, value_column
+from optaic.flows.universe import UNIVERSE
 from optaic.quant.adjust import adjust_prices
 from optaic.quant.labels import Transform, forward_returns, transform_labels
 

@@ -16,6 +16,7 @@ from optaic.flows.calendar import opens
 from optaic.flows.evidence import EVENTS, EXPECTATIONS, LABEL_END, group_columns, look_back, total_growth
 from optaic.flows.grid import DATE, SYMBOL, value_column
 from optaic.flows.known import Known
+from optaic.flows.universe import is_member, members_by
 
 if TYPE_CHECKING:
     from optaic.flows.context import RunContext
@@ -58,6 +59,8 @@ class Sight:
     ------
     InvalidInputError
         If an input has not the columns that are needed.
+    NothingKnownError
+        If no row of the universe was known at any decision.
     """
 
     def __init__(
@@ -83,9 +86,17 @@ class Sight:
             self._instants = dict(zip(decisions, opens(following, calendar), strict=True))
         self._followed: dict[str, Known] = {PRICES: self._prices(ctx.input(PRICES), days[0], is_adjusted=is_adjusted)}
         self._sides: list[list[str]] = []
-        for role in (UNIVERSE, EXPECTED, GROUPS):
+        for role in (EXPECTED, GROUPS):
             if role in ctx.inputs:
                 self._followed[role] = self._other(role, ctx.input(role))
+        self._members: dict[int, Booleans] = {}
+        if UNIVERSE in ctx.inputs:
+            asked = pl.DataFrame({DATE: days})
+            if view != "latest":
+                instants = pl.Series("decided_at", list(self._instants.values()), dtype=pl.Datetime("us", "UTC"))
+                asked = asked.with_columns(instants)
+            found = is_member(members_by(ctx, asked), dates[list(decisions)], symbols)
+            self._members = dict(zip(decisions, found, strict=True))
 
     @property
     def blind(self) -> list[str]:
@@ -110,10 +121,8 @@ class Sight:
         return total_growth(known.values["close"][rows], **events)[1:] - 1.0
 
     def members_at(self, session: int) -> Booleans:
-        """Give who is a member of the universe, by the last row of each name: ndarray of shape (n_symbols,), bool."""
-        known = self._at(UNIVERSE, session)
-        rows, has_row = known.last_rows("value", self._dates[session])
-        return has_row & (known.values["value"][rows, np.arange(len(rows))] == 1.0) if len(known.dates) else has_row
+        """Give who is a member of the universe at a decision: ndarray of shape (n_symbols,), bool."""
+        return self._members[session]
 
     def expected_at(self, session: int) -> Floats:
         """Give what is expected of each name, in the unit of the input: that of the newest date up to the session.
@@ -179,7 +188,7 @@ class Sight:
             raise InvalidInputError(f"{source.instance} has no column {SYMBOL!r}: its rows are of no names")
         if role == GROUPS:
             return self._groups(source)
-        column = value_column(source, *(("member", "value") if role == UNIVERSE else EXPECTATIONS))
+        column = value_column(source, *EXPECTATIONS)
         fitted = [LABEL_END] if role == EXPECTED and LABEL_END in source.all_columns else []
         rows = source.history([column, *fitted], end=self._last).rename({column: "value"})
         rows = rows.with_columns(pl.col(name).cast(pl.Date).to_physical() for name in fitted)

@@ -8,21 +8,20 @@ import polars as pl
 
 from optaic.domain.version import KNOWN_AT
 from optaic.flows.grid import DATE, SYMBOL, VALUE, value_column
+from optaic.flows.universe import UNIVERSE, carried
 from optaic.quant.expression import evaluate as evaluate_expression
 from optaic.quant.expression import known_column, parse, to_grid
 
 if TYPE_CHECKING:
     from optaic.flows.context import RunContext
 
-UNIVERSE = "universe"
-"""The input that says who is a member on a date; cross-sections see members alone."""
-
 
 def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     """Evaluate the instance's expression over its inputs.
 
     Each name of the expression is an input with one column of values. Sessions are the dates on which any of them has a
-    row. An input `universe` that is no name of the expression says who is a member.
+    row. An input `universe` that is no name of the expression says who is a member: on each session what its last row
+    of the name up to that date says.
 
     Parameters
     ----------
@@ -43,12 +42,11 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     ExpressionError
         If the expression cannot be evaluated over these inputs.
     InvalidInputError
-        If an input has several columns, and none is declared.
+        If an input has several columns, and none is declared; or the universe says nothing of members.
     """
     parsed = parse(str(ctx.config["expression"]), params=params)
     roles = list(parsed.names)
-    if UNIVERSE in ctx.inputs and UNIVERSE not in roles:
-        roles.append(UNIVERSE)
+    has_members = UNIVERSE in ctx.inputs and UNIVERSE not in roles
     tables: dict[str, pl.DataFrame] = {}
     for place, role in enumerate(roles):
         source = ctx.input(role)
@@ -57,12 +55,14 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
         tables[role] = source.with_withdrawn().select(DATE, SYMBOL, pl.col(column).alias(role), KNOWN_AT)
         ctx.progress(40 * (place + 1) / len(roles), f"{role} is read")
     sessions = pl.concat([table[DATE] for table in tables.values()]).unique().sort()
+    if has_members:
+        tables[UNIVERSE] = carried(ctx, sessions)
     grid = to_grid(tables, sessions)
     computed = evaluate_expression(
         parsed,
         grid,
-        members=UNIVERSE if roles[-1:] == [UNIVERSE] and UNIVERSE not in parsed.names else None,
-        known_at={role: known_column(role) for role in roles},
+        members=UNIVERSE if has_members else None,
+        known_at={role: known_column(role) for role in tables},
         value=VALUE,
     )
     ctx.progress(80, "computed")

@@ -16,6 +16,7 @@ from optaic.flows.evidence import LABEL_END
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
+from optaic.flows.universe import UNIVERSE, is_member, members_by
 from optaic.quant.rebalance import decide_sessions
 from optaic.quant.selection import select_targets
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from optaic.flows.context import RunContext
     from optaic.flows.input import Input
 
-SIGNAL, WEIGHTS, PRICES, UNIVERSE, BENCHMARK, CASH = "signal", "weights", "prices", "universe", "benchmark", "cash"
-"""The roles that it reads, beside that of an optimiser and those that an optimiser reads."""
+SIGNAL, WEIGHTS, PRICES, BENCHMARK, CASH = "signal", "weights", "prices", "benchmark", "cash"
+"""The roles that it reads, beside `universe`, that of an optimiser and those that an optimiser reads."""
 
 
 def simulate(
@@ -147,8 +148,11 @@ def simulate(
         grid = to_grid(signal, _SEEN, dates=sessions, symbols=symbols)
         eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
         if UNIVERSE in ctx.inputs:
-            members = _seen(ctx.input(UNIVERSE), deciding, view=view, calendar=calendar, allow_in_sample=True)
-            eligible &= to_grid(members, _SEEN, dates=sessions, symbols=symbols).values == 1.0
+            decisions = pl.DataFrame({DATE: deciding}) if view == "latest" else _decisions(deciding, calendar)
+            is_in = is_member(members_by(ctx, decisions), sessions, symbols)
+            keys = {DATE: np.repeat(sessions[decided], len(symbols)), SYMBOL: symbols * len(deciding)}
+            members = pl.DataFrame({**keys, "member": is_in[decided].ravel()})
+            eligible &= is_in
         targets, taken = select_targets(
             grid.values,
             top=top,
@@ -182,7 +186,7 @@ def simulate(
         slippage_bps=slippage_bps,
         borrow_bps=borrow_bps,
         max_weight=max_weight,
-        universe=None if members is None else members.rename({_SEEN: "member"}, strict=False),
+        universe=members,
         skipped_decisions=skipped,
         gross=None if SIGNAL in ctx.inputs else gross,
         net=None if SIGNAL in ctx.inputs else net,

@@ -198,15 +198,15 @@ def read_members(universe: Any, market: Market) -> Booleans:
     Parameters
     ----------
     universe : polars or pandas frame
-        Long (date, symbol, member) or wide; true, or a number that is not 0, for who is in it. Symbols without prices
-        are left out.
+        Long (date, symbol, member) or wide; true, or a number that is not 0, for who is in it; null for who is not.
+        Symbols without prices are left out.
     market : Market
         The sessions and symbols.
 
     Returns
     -------
     ndarray of shape (n_sessions, n_symbols), bool
-        As on the last date of the universe up to each session; nobody before the first.
+        What the last row of a name up to each session says; nobody is in it before its first row.
 
     Raises
     ------
@@ -214,16 +214,17 @@ def read_members(universe: Any, market: Market) -> Booleans:
         If it is no such table.
     """
     table = read_frame(universe, "universe")
-    if "symbol" in table.columns:
-        table = table.with_columns(pl.col("member").cast(pl.Float64))
-    wanted = spread(table, "member", "universe")
+    is_long = "symbol" in table.columns
+    says = pl.col("member") if is_long else pl.exclude("date")
+    wanted = spread(table.with_columns(says.cast(pl.Float64).fill_nan(None).fill_null(0.0)), "member", "universe")
     rows = np.searchsorted(wanted.dates, market.grid.dates, side="right") - 1
     found = np.zeros(market.grid.values.shape, dtype=np.bool_)
     places = {symbol: place for place, symbol in enumerate(wanted.symbols)}
     for column, symbol in enumerate(market.symbols):
         if symbol in places:
-            values = np.nan_to_num(wanted.values[:, places[symbol]], nan=0.0) != 0.0
-            found[rows >= 0, column] = values[rows[rows >= 0]]
+            values = wanted.values[:, places[symbol]]
+            last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))[rows]
+            found[:, column] = (rows >= 0) & (last >= 0) & (values[last] != 0.0)
     return found
 
 
