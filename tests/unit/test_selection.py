@@ -141,6 +141,26 @@ def decisions(dates: Dates, rebalance: Rebalance, offset: int = 0) -> list[str]:
     return [str(day) for day in dates[decide_sessions(dates, rebalance, offset=offset)]]
 
 
+@pytest.mark.parametrize(
+    ("last", "following", "monthly", "weekly"),
+    [
+        # Good Friday is the last weekday of the month and of the week, and no session.
+        ("2024-03-28", dt.date(2024, 4, 1), True, True),
+        ("2024-03-27", dt.date(2024, 3, 28), False, False),
+        # Where Sunday is a session, Thursday is the last one of its week only by the calendar.
+        ("2024-02-29", dt.date(2024, 3, 3), True, False),
+    ],
+)
+def test_whether_the_last_session_ends_its_period_is_said_by_the_session_that_follows_it(
+    last: str, following: dt.date, *, monthly: bool, weekly: bool
+) -> None:
+    dates = np.array([last], dtype="datetime64[D]")
+    assert decide_sessions(dates, "monthly", following=following).tolist() == [monthly]
+    assert decide_sessions(dates, "weekly", following=following).tolist() == [weekly]
+    with pytest.raises(InvalidInputError, match="said to be"):
+        decide_sessions(dates, "monthly", following=dates[0].item())
+
+
 def test_monthly_decides_in_the_last_session_of_each_month() -> None:
     # 29 March 2024 was Good Friday; the panel ends in the middle of May.
     dates = weekdays("2024-01-15", "2024-05-14", "2024-03-29")

@@ -135,6 +135,18 @@ def sessions(first: dt.date, last: dt.date, calendar: str = DEFAULT) -> list[dt.
     return found
 
 
+def next_session(date: dt.date, calendar: str = DEFAULT) -> dt.date | None:
+    """Give the date of the first session after a date; None if the calendar does not know one within six weeks.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such calendar, or the library cannot make it.
+    """
+    following = sessions(date + dt.timedelta(days=1), date + dt.timedelta(weeks=6), calendar)
+    return following[0] if following else None
+
+
 def annual_sessions(calendar: str) -> float:
     """Give what annualises: a constant of the calendar (exchanges 252), never a count of a sample."""
     return _SESSIONS_PER_YEAR.get(calendar, 252.0)

@@ -11,13 +11,13 @@ import polars as pl
 from optaic.backtesting import Backtest, backtest
 from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InSampleInputError, InvalidInputError, NoOutputError
-from optaic.flows.calendar import annual_sessions, opens
+from optaic.flows.calendar import annual_sessions, next_session, opens
 from optaic.flows.evidence import LABEL_END
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
 from optaic.flows.universe import UNIVERSE, is_member, members_by
-from optaic.quant.rebalance import decide_sessions
+from optaic.quant.rebalance import Rebalance, decide_sessions
 from optaic.quant.selection import select_targets
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def simulate(
         `replay`: a decision sees what was known before the next session opened. `latest`: what the pinned versions
         hold now.
     calendar
-        Whose sessions the next open is one of.
+        Whose sessions the next open is one of, and say whether the last session is the last of its week or month.
     sessions_per_year
         What annualises; None for the calendar's.
     allow_in_sample
@@ -127,7 +127,7 @@ def simulate(
     pursued: Pursuit | None = None
     skipped = 0
     if OPTIMIZER in ctx.inputs:
-        asked = np.flatnonzero(decide_sessions(sessions, rebalance, offset=rebalance_offset))
+        asked = np.flatnonzero(_decide(sessions, rebalance, rebalance_offset, calendar))
         pursued = pursue(
             ctx,
             sessions,
@@ -142,7 +142,7 @@ def simulate(
     elif WEIGHTS in ctx.inputs:
         weights = _weights(ctx.input(WEIGHTS), dates, view=view, calendar=calendar)
     else:
-        decided = decide_sessions(sessions, rebalance, offset=rebalance_offset)
+        decided = _decide(sessions, rebalance, rebalance_offset, calendar)
         deciding = dates.filter(pl.Series(decided))
         signal = _seen(ctx.input(SIGNAL), deciding, view=view, calendar=calendar, allow_in_sample=allow_in_sample)
         grid = to_grid(signal, _SEEN, dates=sessions, symbols=symbols)
@@ -196,6 +196,13 @@ def simulate(
         decide=None if pursued is None else pursued.decide,
     )
     return done if pursued is None else pursued.finish(done)
+
+
+def _decide(
+    sessions: npt.NDArray[np.datetime64], rebalance: Rebalance, offset: int, calendar: str
+) -> npt.NDArray[np.bool_]:
+    # Where the prices end, the calendar knows whether their last session is the last of its week or month.
+    return decide_sessions(sessions, rebalance, offset=offset, following=next_session(sessions[-1].item(), calendar))
 
 
 _SEEN = "seen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ Rebalance = Literal["daily", "weekly", "monthly"] | int
 """Every session, the last one of each week (Monday to Sunday) or month, or every n sessions from the first one on."""
 
 
-def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> Booleans:
+def decide_sessions(
+    dates: Dates, rebalance: Rebalance, *, offset: int = 0, following: dt.date | None = None
+) -> Booleans:
     """Mark the sessions in which a decision is taken.
 
     Parameters
@@ -25,6 +28,8 @@ def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> B
     offset : int
         Decide that many sessions later. With a number n it must be below n. Decisions beyond the last session are not
         taken.
+    following : date, optional
+        The session after the last one, by the exchange's calendar; the next weekday if left out.
 
     Returns
     -------
@@ -34,18 +39,22 @@ def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> B
     Raises
     ------
     InvalidInputError
-        If `rebalance` is none of these, or if `offset` is negative or not below n.
+        If `rebalance` is none of these, if `offset` is negative or not below n, or if `following` is no later date.
 
     Notes
     -----
-    Whether the last session given is the last one of its period is not known from the sessions: it is taken as such
-    if the next weekday lies in another period, so that a month that is only half there gets no decision.
+    Whether the last session given is the last one of its period is not known from the sessions: it is if `following`
+    lies in another period, so that a month that is only half there gets no decision, and one that ends with holidays
+    gets its own.
 
     Examples
     --------
     >>> dates = np.array(["2024-01-30", "2024-01-31", "2024-02-01", "2024-02-29"], dtype="datetime64[D]")
     >>> decide_sessions(dates, "monthly").tolist()
     [False, True, False, True]
+    >>> easter = np.array(["2024-03-27", "2024-03-28"], dtype="datetime64[D]")
+    >>> decide_sessions(easter, "monthly", following=dt.date(2024, 4, 1)).tolist()
+    [False, True]
     >>> decide_sessions(dates, 2, offset=1).tolist()
     [False, True, False, True]
     """
@@ -56,10 +65,13 @@ def decide_sessions(dates: Dates, rebalance: Rebalance, *, offset: int = 0) -> B
         return _delay(np.ones(len(dates), dtype=np.bool_), offset)
     if not len(dates):
         return np.zeros(0, dtype=np.bool_)
-    following = np.empty_like(dates)
-    following[:-1] = dates[1:]
-    following[-1] = np.busday_offset(dates[-1] + np.timedelta64(1, "D"), 0, roll="forward")
-    return _delay(_periods(dates, rebalance) != _periods(following, rebalance), offset)
+    after = np.array([following], dtype="datetime64[D]")
+    if following is None:
+        after = np.busday_offset(dates[-1:] + np.timedelta64(1, "D"), 0, roll="forward")
+    elif after[0] <= dates[-1]:
+        raise InvalidInputError(f"the session after {dates[-1]} is said to be {following}")
+    periods = _periods(np.concatenate([dates, after]), rebalance)
+    return _delay(periods[:-1] != periods[1:], offset)
 
 
 def check_rebalance(rebalance: object, *, offset: object = 0) -> None:
