@@ -17,7 +17,7 @@ from optaic.domain.alert import Alert, Severity, Verdict, verdict_of, worst_firs
 from optaic.domain.check import Threshold
 from optaic.domain.kind import FlowKind
 from optaic.domain.status import Standing
-from optaic.domain.version import FileVersion
+from optaic.domain.version import DatasetVersion, FileVersion, SegmentRole
 from optaic.errors import InvalidInputError
 from optaic.flows.context import RunContext
 from optaic.flows.monitor import monitor
@@ -53,9 +53,12 @@ def noise(seed: int) -> Any:
 
 
 def check(
-    store: ObjectStore, monitors: list[dict[str, Any]], frames: Mapping[str, pl.DataFrame], **detail: Any
+    store: ObjectStore,
+    monitors: list[dict[str, Any]],
+    frames: Mapping[str, pl.DataFrame | DatasetVersion],
+    **detail: Any,
 ) -> Result:
-    """Run the monitor of a model on tables, as the runner does."""
+    """Run the monitor of a model on tables, or on versions of datasets, as the runner does."""
     fit = {"fit_id": 0, "train_start": SESSIONS[0].isoformat(), "label_end": SESSIONS[FITTED_TO].isoformat()}
     model = FileVersion(
         id=uuid.uuid4(), number=1, run_id=uuid.uuid4(), artifacts=(), detail={"fits": [fit], **detail},
@@ -63,6 +66,9 @@ def check(
     )  # fmt: skip
     inputs = [PinnedInput(role="subject", instance="alpha", version=model)]
     for role, frame in frames.items():
+        if isinstance(frame, DatasetVersion):
+            inputs.append(PinnedInput(role=role, instance=role, version=frame))
+            continue
         dataset = Dataset(store, known_at={"lag": "date + 1d"})
         dataset.runs = next(_runs)
         dataset.refresh(frame)
@@ -133,6 +139,30 @@ def test_a_planted_shift_is_found_in_the_feature_that_has_it_and_in_predictions(
     assert (result.metrics["drifted_features"], result.metrics["verdict"]) == (1, "critical")
 
 
+def test_features_are_monitored_as_the_model_saw_them_and_not_as_they_were_corrected(store: ObjectStore) -> None:
+    seen, moved = noise(1), noise(1)
+    moved[-63:] += 0.6
+    # A year later the window is restated: what was shifted becomes sound, and the reverse.
+    for first, last, verdict in ((seen, moved, "ok"), (moved, seen, "critical")):
+        dataset = Dataset(store, known_at={"lag": "date + 1d"})
+        dataset.runs = next(_runs) * 1000
+        dataset.refresh(long(first, "value"))
+        dataset.refresh(long(last, "value"))
+        assert dataset.current is not None
+        assert {one.role for one in dataset.current.segments} == {SegmentRole.INSERT, SegmentRole.REVISE}
+        result = check(store, [DRIFT], {"momentum": dataset.current})
+        assert result.metrics["verdict"] == verdict
+
+
+def test_only_members_of_the_universe_are_monitored_for_the_model_sees_no_others(store: ObjectStore) -> None:
+    moved = noise(1)
+    moved[-63:, 10:] += 3.0
+    members = pl.DataFrame({"date": [SESSIONS[0]] * 10, "symbol": NAMES[:10], "member": True})
+    result = check(store, [DRIFT], {"momentum": long(moved, "value"), "universe": members})
+    assert result.metrics["verdict"] == "ok"
+    assert table(store, result, "drift")["count"].to_list() == [63 * 10]
+
+
 def test_a_feature_is_named_by_its_role_and_column_where_a_role_has_several(store: ObjectStore) -> None:
     both = long(noise(1), "fast").with_columns(slow=long(noise(2), "slow")["slow"])
     result = check(store, [DRIFT], {"signals": both}, features=["signals_fast", "signals_gone"])
@@ -196,6 +226,34 @@ def test_predictions_that_come_true_are_ok_and_only_matured_labels_count(store: 
     # The last six sessions have no label: one to enter, five to hold.
     assert result.fields["window_end"] == SESSIONS[-7].isoformat()
     assert table(store, result, "performance").height == len(SESSIONS) - 6
+
+
+def test_a_split_is_no_return_that_a_prediction_missed(store: ObjectStore) -> None:
+    prices, ahead = market()
+    cut = len(SESSIONS) - 30
+    is_after = pl.col("date") >= SESSIONS[cut]
+    split = prices.with_columns(
+        close=pl.when(is_after).then(pl.col("close") / 2).otherwise(pl.col("close")),
+        split=pl.when(pl.col("date") == SESSIONS[cut]).then(2.0).otherwise(1.0),
+    ).with_columns(
+        # Half of the names split, the others do not.
+        close=pl.when(pl.col("symbol") < "S10").then(pl.col("close")).otherwise(prices["close"]),
+        split=pl.when(pl.col("symbol") < "S10").then(pl.col("split")).otherwise(1.0),
+    )
+    frames = {"predictions": long(np.where(np.isnan(ahead), 0.5, ahead), "prediction"), "prices": split}
+    result = check(store, [PERFORMANCE], frames, target=TARGET)
+    assert result.metrics["ic"] == pytest.approx(1.0)
+
+
+def test_labels_are_ranked_among_the_members_of_the_universe_as_in_the_training(store: ObjectStore) -> None:
+    prices, ahead = market()
+    # The members are the five that will do best: the middle of all names says nothing of them.
+    best = np.argsort(np.argsort(np.nan_to_num(ahead), axis=1), axis=1) >= 15
+    ranks = np.where(best, (np.argsort(np.argsort(np.nan_to_num(ahead), axis=1), axis=1) - 14) / 5, np.nan)
+    members = long(best, "member")
+    frames = {"predictions": long(ranks, "prediction"), "prices": prices, "universe": members}
+    result = check(store, [PERFORMANCE], frames, target={**TARGET, "transform": "cs_rank"})
+    assert result.metrics["direction_accuracy"] == 1.0
 
 
 def test_predictions_that_turn_against_what_comes_are_told_in_three_figures(store: ObjectStore) -> None:

@@ -12,14 +12,19 @@ import numpy as np
 import polars as pl
 
 from optaic.domain.alert import Alert
+from optaic.domain.known import DEFAULT_CALENDAR
 from optaic.domain.version import KNOWN_AT
 from optaic.flows.context import RunContext
+from optaic.flows.features import decision_times
 from optaic.flows.finding import Finding, Settings, Span, no_verdict, write_figure
-from optaic.flows.grid import DATE
+from optaic.flows.grid import DATE, SYMBOL
+from optaic.flows.input import Input
 from optaic.flows.task import Task
+from optaic.flows.universe import UNIVERSE, members_by
 from optaic.quant.drift import measure_drift, psi_sturges
 from optaic.quant.quality import compare_schemas
 from optaic.report.monitoring import Drift
+from optaic.storage.dtype import parse_dtype
 
 MIN_ROWS = 200
 """Fewer values than this on a side are not judged: with 200 independent ones on each, a PSI of 0.09 is chance."""
@@ -42,14 +47,16 @@ class _Sides:
 def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
     """Compare the last dates of a model's features and predictions with where they come from.
 
-    Features are compared with the training slice of the newest fit; only dates after it are monitored. Predictions are
-    compared with the walk-forward predictions before the window. Rows of a panel depend on each other, so the classic
-    thresholds of PSI, which know nothing of that, call more drift than there is; the rows on each side stand beside it.
+    Features are compared with the training slice of the newest fit; only dates after it are monitored. On both sides
+    they are what the model saw: each row as it was known at its decision, of the members of `universe` at that date.
+    What was corrected later is not there. Predictions are compared with the walk-forward predictions before the window,
+    as the pinned version has them: they were made of what was known. Rows of a panel depend on each other; the classic
+    thresholds of PSI know nothing of that and call more drift than there is; the rows on each side stand beside it.
 
     Parameters
     ----------
     task
-        Whose model it is.
+        Whose model it is; its config says whose `calendar` ends a decision.
     context
         Has the model as the input `subject`, whose detail has `fits` (`train_start`, `label_end`) and `features`
         (names, or pairs of name and type); `predictions`; and the features in all other roles but prices, universe and
@@ -67,7 +74,8 @@ def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
     if not fits:
         return no_verdict(settings, f"the version of {task.instance} names no fit, so features have no reference")
     start, end = (dt.date.fromisoformat(str(fits[-1][name])[:10]) for name in ("train_start", "label_end"))
-    sides, window = _features(context, settings.window, (start, end))
+    calendar = str(task.config.get("calendar", DEFAULT_CALENDAR))
+    sides, window = _features(context, settings.window, (start, end), calendar=calendar)
     alerts, schema_changes = _schema(settings, detail, sides)
     predicted, predicted_window = _predictions(context, settings.window)
     sides += predicted
@@ -102,6 +110,7 @@ def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
         tables={"drift": table},
         assumptions={
             "reference of features": f"{start} to {end}, what the newest fit was trained on",
+            "features": "each row as it was known before the next session opened",
             "reference of predictions": "the walk-forward predictions before the window",
             "PSI": "on deciles of the reference; a share of 0 counts as 0.0001; missing values are left out",
             "verdicts": "by thresholds of PSI alone (classic), which know nothing of sample sizes or of dependent rows",
@@ -123,8 +132,8 @@ def _limit(settings: Settings) -> float | None:
     return threshold.critical if threshold.warning is None else threshold.warning
 
 
-def _features(context: RunContext, size: int, reference: Span) -> tuple[list[_Sides], Span | None]:
-    """Give each feature in the training slice and on the last dates after it; and these dates."""
+def _features(context: RunContext, size: int, reference: Span, *, calendar: str) -> tuple[list[_Sides], Span | None]:
+    """Give each feature in the training slice and on the last dates after it, as the model saw it; and these dates."""
     start, end = reference
     sides: list[_Sides] = []
     spans: list[Span] = []
@@ -132,22 +141,40 @@ def _features(context: RunContext, size: int, reference: Span) -> tuple[list[_Si
         if role in _NOT_FEATURES:
             continue
         source = context.input(role)
-        frame = source.frame(start=start)
-        after = frame.filter(pl.col(DATE) > end)
-        dates = after[DATE].unique().sort().tail(size)
-        if len(dates):
-            spans.append((dates[0], dates[-1]))
-            after = after.filter(pl.col(DATE) >= dates[0])
-        before = frame.filter(pl.col(DATE) <= end)
-        columns = [name for name in source.columns if name in frame.columns and name != KNOWN_AT]
+        read = source.lazy(start=start).select(pl.col(DATE).cast(pl.Date).unique().sort())
+        dates = read.collect(engine="streaming")[DATE]
+        after = dates.filter(dates > end).tail(size)
+        if len(after):
+            spans.append((after[0], after[-1]))
+        columns = [
+            name
+            for name in source.columns
+            if name != KNOWN_AT and (parse_dtype(source.types[name]).is_numeric() or source.types[name] == "Boolean")
+        ]
+        earlier, later = (
+            _seen(context, source, one, columns, calendar=calendar) for one in (dates.filter(dates <= end), after)
+        )
         sides += [
             _Sides(
-                name=role if len(columns) == 1 else f"{role}_{column}", reference=before[column], window=after[column]
+                name=role if len(source.columns) == 1 else f"{role}_{column}",
+                reference=earlier[column],
+                window=later[column],
             )
             for column in columns
-            if frame.schema[column].is_numeric() or frame.schema[column] == pl.Boolean()
         ]
     return sides, (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
+
+
+def _seen(
+    context: RunContext, source: Input, dates: pl.Series, columns: Sequence[str], *, calendar: str
+) -> pl.DataFrame:
+    """Read a feature as training and inference do: each row as it was known at its decision, of members alone."""
+    decisions = decision_times(dates, calendar)
+    frame = source.known_by(decisions, columns=columns).collect(engine="streaming")
+    if UNIVERSE in context.inputs and not frame.is_empty():
+        keys = pl.col(DATE).cast(pl.Date), pl.col(SYMBOL).cast(pl.String)
+        frame = frame.with_columns(keys).join(members_by(context, decisions), on=[DATE, SYMBOL], how="semi")
+    return frame
 
 
 def _predictions(context: RunContext, size: int) -> tuple[list[_Sides], Span | None]:

@@ -13,9 +13,12 @@ import polars as pl
 from optaic.domain.alert import Alert
 from optaic.flows.calendar import annual_sessions
 from optaic.flows.context import RunContext
+from optaic.flows.features import PRICES
 from optaic.flows.finding import Finding, Settings, no_verdict, write_figure
 from optaic.flows.grid import DATE, Floats, to_grid, value_column
+from optaic.flows.sample import read_prices
 from optaic.flows.task import Task
+from optaic.flows.universe import UNIVERSE
 from optaic.quant.labels import Transform, forward_returns, transform_labels
 from optaic.quant.periods import rolling_sharpe_ratio
 from optaic.quant.predictions import direction_accuracy
@@ -122,7 +125,8 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     task
         Whose config has the model's `target`: `horizon`, `lag`, `transform`.
     context
-        Has the inputs `predictions` (`date`, `symbol`, `prediction`) and `prices`, and the model as `subject`.
+        Has the inputs `predictions` (`date`, `symbol`, `prediction`) and `prices`, and the model as `subject`; perhaps
+        `universe`, of whose members alone there are predictions.
     settings
         `window` and thresholds.
 
@@ -140,16 +144,18 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     target: Mapping[str, Any] = context.input("subject").detail.get("target") or task.config.get("target") or {}
     horizon, lag = int(target.get("horizon", 1)), int(target.get("lag", 1))
     transform = Transform(target.get("transform", "raw"))
-    source = context.input("prices")
-    prices = to_grid(source.frame(), value := value_column(source, "close"))
+    prices = read_prices(context)
     predicted = to_grid(
         context.input("predictions").frame(), "prediction", dates=prices.dates, symbols=prices.symbols
     ).values
     delisting = np.full(len(prices.symbols), float(target.get("delisting_return") or 0.0))
     raw = forward_returns(prices.values, horizon=horizon, lag=lag, delisting_returns=delisting)
-    labels = transform_labels(raw, transform, prices=prices.values, horizon=horizon)
+    # Labels are those of the training: adjusted prices, and across members alone, who are all that has predictions.
+    members = np.isfinite(predicted) if UNIVERSE in context.inputs else None
+    labels = transform_labels(raw, transform, members=members, prices=prices.values, horizon=horizon)
+    close = value_column(context.input(PRICES), "close")
     assumptions = {
-        "label": f"{transform} return of {value} over {horizon} session(s), entered {lag} session(s) later",
+        "label": f"{transform} return of {close} over {horizon} session(s), entered {lag} session(s) later",
         "matured": f"predictions for dates at least {lag + horizon} sessions before the last price",
         "information coefficient": f"Spearman, by date, of at least {MIN_NAMES} names",
     }
