@@ -275,6 +275,41 @@ def test_predictions_of_ranks_have_their_sign_from_the_middle(store: ObjectStore
     assert figure(result, "direction_accuracy") < 0.1
 
 
+@pytest.mark.parametrize(
+    ("predicted", "closes", "transform", "expected"),
+    [
+        # Up, down, down, down: of probabilities the second alone is wrong; by their signs only the first was right.
+        ([0.9, 0.6, 0.4, 0.2], [11.0, 9.0, 8.0, 7.0], "raw", 0.75),
+        # One half is not above one half; and what did not move is of class 0.
+        ([0.5, 0.5, 0.7, 0.2], [11.0, 9.0, 10.0, 10.0], "raw", 0.5),
+        # A decision function has a sign.
+        ([1.2, 0.3, -0.1, -2.0], [11.0, 9.0, 8.0, 7.0], "raw", 0.75),
+        # Of ranks 1, 0.75, 0.5 and 0.25 two are above the middle.
+        ([0.9, 0.6, 0.4, 0.2], [11.0, 9.0, 8.0, 7.0], "cs_rank", 1.0),
+        ([1.2, 0.3, -0.1, -2.0], [11.0, 9.0, 8.0, 7.0], "cs_rank", 1.0),
+    ],
+)
+def test_the_direction_of_a_classifier_is_its_class(
+    store: ObjectStore, predicted: list[float], closes: list[float], transform: str, expected: float
+) -> None:
+    days, names = SESSIONS[:3], list("ABCD")
+    prices = pl.DataFrame(
+        {"date": [day for day in days for _ in names], "symbol": names * 3, "close": [10.0] * 8 + closes}
+    )
+    said = pl.DataFrame(
+        {"date": days[:1] * 4, "symbol": names, "prediction": predicted},
+    )
+    # Who gives probabilities says how sure it is, too.
+    is_sure = min(predicted) >= 0.0
+    said = said.with_columns(
+        confidence=pl.when(is_sure).then(pl.max_horizontal("prediction", 1 - pl.col("prediction")))
+    )
+    target = {"horizon": 1, "lag": 1, "transform": transform}
+    frames = {"predictions": said, "prices": prices}
+    result = check(store, [PERFORMANCE], frames, target=target, is_classifier=True)
+    assert result.metrics["direction_accuracy"] == expected
+
+
 def test_predictions_without_a_matured_label_are_no_verdict(store: ObjectStore) -> None:
     prices, _ = market()
     late = long(noise(3)[-4:], "prediction", sessions=SESSIONS[-4:])

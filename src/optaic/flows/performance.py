@@ -16,7 +16,7 @@ from optaic.flows.context import RunContext
 from optaic.flows.features import PRICES
 from optaic.flows.finding import Finding, Settings, no_verdict, write_figure
 from optaic.flows.grid import DATE, Floats, to_grid, value_column
-from optaic.flows.sample import read_prices
+from optaic.flows.sample import MIDDLE, read_prices
 from optaic.flows.task import Task
 from optaic.flows.universe import UNIVERSE
 from optaic.quant.labels import Transform, forward_returns, transform_labels
@@ -31,9 +31,6 @@ MIN_DATES = 20
 
 MIN_SESSIONS = 20
 """Fewer returns than this are not judged."""
-
-_MIDDLE = {Transform.CS_RANK: 0.5}
-"""What has no sign: the middle of ranks in (0, 1]; 0 for the other transforms."""
 
 _FIGURES = ("total_return", "sharpe_ratio", "volatility", "max_drawdown")
 
@@ -123,7 +120,8 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     Parameters
     ----------
     task
-        Whose config has the model's `target`: `horizon`, `lag`, `transform`.
+        Whose config has the model's `target`: `horizon`, `lag`, `transform`. The direction of what a classifier
+        predicts is its class, as in its training: 1 above one half (above 0 where it gives no probabilities).
     context
         Has the inputs `predictions` (`date`, `symbol`, `prediction`) and `prices`, and the model as `subject`; perhaps
         `universe`, of whose members alone there are predictions.
@@ -145,9 +143,8 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     horizon, lag = int(target.get("horizon", 1)), int(target.get("lag", 1))
     transform = Transform(target.get("transform", "raw"))
     prices = read_prices(context)
-    predicted = to_grid(
-        context.input("predictions").frame(), "prediction", dates=prices.dates, symbols=prices.symbols
-    ).values
+    frame = context.input("predictions").frame()
+    predicted = to_grid(frame, "prediction", dates=prices.dates, symbols=prices.symbols).values
     delisting = np.full(len(prices.symbols), float(target.get("delisting_return") or 0.0))
     raw = forward_returns(prices.values, horizon=horizon, lag=lag, delisting_returns=delisting)
     # Labels are those of the training: adjusted prices, and across members alone, who are all that has predictions.
@@ -159,6 +156,10 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
         "matured": f"predictions for dates at least {lag + horizon} sessions before the last price",
         "information coefficient": f"Spearman, by date, of at least {MIN_NAMES} names",
     }
+    middle, threshold = MIDDLE.get(transform, 0.0), None
+    if context.input("subject").detail.get("is_classifier"):
+        threshold = _threshold(frame)
+        assumptions["direction"] = f"class 1 is predicted above {threshold:g}, and came with a label above {middle:g}"
     is_matured = np.isfinite(predicted) & np.isfinite(labels)
     places = np.flatnonzero(is_matured.any(axis=1))
     waiting = int(np.isfinite(predicted).sum() - is_matured.sum())
@@ -168,7 +169,7 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     coefficients = information_coefficients(predicted, labels)
     recent, before = places[-settings.window :], places[: -settings.window]
     metrics, alerts, is_judged = _judge_predictions(
-        settings, predicted, labels, coefficients, recent=recent, before=before, middle=_MIDDLE.get(transform, 0.0)
+        settings, _directions(predicted, labels, middle, threshold), coefficients, recent=recent, before=before
     )
     metrics["matured_labels"] = int(is_matured[recent].sum())
     days = pl.Series(prices.dates[places]).cast(pl.Date)
@@ -193,21 +194,32 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     )
 
 
+def _threshold(predictions: pl.DataFrame) -> float:
+    """Say above what a classifier predicts class 1: one half of a probability, 0 of a decision function."""
+    # Only probabilities come with a confidence.
+    is_probability = "confidence" in predictions.columns and predictions["confidence"].count() > 0
+    return 0.5 if is_probability else 0.0
+
+
+def _directions(predicted: Floats, labels: Floats, middle: float, threshold: float | None) -> tuple[Floats, Floats]:
+    """Give predictions and labels by their distance from what has no sign; of a classifier, 1 for class 1, -1 else."""
+    if threshold is None:
+        return predicted - middle, labels - middle
+    ours, theirs = (
+        np.where(np.isfinite(values), np.where(values > limit, 1.0, -1.0), np.nan)
+        for values, limit in ((predicted, threshold), (labels, middle))
+    )
+    return ours, theirs
+
+
 def _judge_predictions(
-    settings: Settings,
-    predicted: Floats,
-    labels: Floats,
-    coefficients: Floats,
-    *,
-    recent: Any,
-    before: Any,
-    middle: float,
+    settings: Settings, directions: tuple[Floats, Floats], coefficients: Floats, *, recent: Any, before: Any
 ) -> tuple[dict[str, float | int | str | None], list[Alert], bool]:
     count = int(np.isfinite(coefficients[recent]).sum())
     figures: dict[str, float] = {}
     usual: dict[str, float] = {}
     for places, into in ((recent, figures), (before, usual)):
-        into["direction_accuracy"] = direction_accuracy(predicted[places] - middle, labels[places] - middle)
+        into["direction_accuracy"] = direction_accuracy(*(values[places] for values in directions))
         into["ic"] = ic(coefficients[places])
         into["ic_ir"] = ic_ir(coefficients[places])
         into["hit_rate"] = hit_rate(coefficients[places])

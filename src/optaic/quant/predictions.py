@@ -17,7 +17,9 @@ def direction_accuracy(predicted: npt.ArrayLike, realised: npt.ArrayLike) -> flo
     Parameters
     ----------
     predicted, realised : array_like of equal shape
-        In any unit with a meaning of zero; pairs with NaN or an infinite value are left out.
+        In any unit with a meaning of zero; pairs with NaN or an infinite value are left out. Of ranks, give the
+        distance from the middle; of a classifier, whose probabilities have no sign, 1 for class 1 and -1 for class 0:
+        the share is then that of right classes.
 
     Returns
     -------

@@ -29,7 +29,12 @@ MONITORING = (
     metric("reference_rows", Unit.ROWS, _NEITHER, "Rows of the reference."),
     metric("window_rows", Unit.ROWS, _NEITHER, "Rows of the window that is compared with it."),
     # performance of predictions whose labels have matured
-    metric("direction_accuracy", Unit.FRACTION, _HIGHER, "Share of predictions whose sign is that of what came."),
+    metric(
+        "direction_accuracy",
+        Unit.FRACTION,
+        _HIGHER,
+        "Share of predictions whose sign is that of what came; of a classifier, share of right classes.",
+    ),
     metric("ic", Unit.RATIO, _HIGHER, "Mean over dates of the rank correlation of predictions and labels."),
     metric("ic_ir", Unit.RATIO, _HIGHER, "That mean over its standard deviation, not annualised."),
     metric("hit_rate", Unit.FRACTION, _HIGHER, "Share of dates whose rank correlation is above 0."),
