@@ -88,6 +88,12 @@ class Derived:
 DERIVED = "derived"
 """What a config says of such rows."""
 
+DECLARE = (
+    'declare when rows are known, known_at: {lag: "close + 2h"}, in a dataset of a new name: what is '
+    "published keeps when it was known"
+)
+"""What to do where nothing was known in time."""
+
 KnownRule = Observed | Lag | FromColumn | Derived
 
 

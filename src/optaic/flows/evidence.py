@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.known import DECLARE
 from optaic.domain.optimizer import EXPECTED, GROUPS, PREVIOUS, PRICES, UNIVERSE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
@@ -189,7 +190,7 @@ def _prices(
         if decided_at is not None and first is not None and not source.frame(end=date).is_empty():
             raise NothingKnownError(
                 f"no price of {source.instance} was known at {decided_at:%Y-%m-%d %H:%M} UTC, when it was decided",
-                next_step='declare when rows are known, known_at: {lag: "close + 2h"}, or take the date out',
+                next_step=f"{DECLARE}; or take the date out",
             )
         raise InvalidInputError(f"{source.instance} has no prices{'' if date is None else f' up to {date}'}")
     return frame, close

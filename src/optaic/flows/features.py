@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.known import DECLARE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import FeaturesChangedError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens
@@ -221,7 +222,7 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
     if joined.is_empty() and len(dates):
         raise NothingKnownError(
             f"no row of the features of {context.instance} was known when its date was decided on",
-            next_step='declare when rows are known, known_at: {lag: "close + 2h"}, in the datasets that it reads',
+            next_step=DECLARE,
         )
     wanted = pl.any_horizontal if keeps_gaps else pl.all_horizontal
     rows = joined.filter(wanted(pl.col(name).is_not_null() for name in names))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.known import DECLARE
 from optaic.domain.optimizer import EXPECTED, GROUPS, PRICES, UNIVERSE
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens
@@ -231,5 +232,5 @@ def refuse_blindness(source: Input, dates: pl.Series) -> None:
         return
     raise NothingKnownError(
         f"no row of {source.instance} was known when it was decided: the first was known at {frame['known_at'].min()}",
-        next_step='declare when rows are known, known_at: {lag: "close + 2h"}, or set view: latest, which is recorded',
+        next_step=f"{DECLARE}; or set view: latest, which is recorded",
     )
