@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from optaic.errors import InvalidInputError
 from tests.research import Research, open_research
 
 DAYS = [dt.date(2024, 1, day) for day in (2, 3, 4, 5)]
@@ -199,21 +198,3 @@ def test_an_average_that_a_definition_computes_lazily_is_the_same_in_every_refre
     )
     assert research.ledger.run("averages").version == 1
     assert [research.ledger.run("averages", mode="full").metrics["rows_updated"] for _ in range(4)] == [0] * 4
-
-
-def test_a_column_that_an_input_lacks_is_refused_before_anything_runs(research: Research) -> None:
-    research.declare(derived("derived", "close * 2").replace("prices[close]", "prices[closee]"))
-    # Nobody knows yet which columns the prices will have, so the first to say so is the run.
-    run = research.ledger.run("derived", recursive=True)
-    assert run.status == "failed"
-    assert "no column 'closee'" in str(run.reason)
-    before = len(research.ledger.runs())
-    with pytest.raises(InvalidInputError, match=r"version 1 has no such column; did you mean 'close'\?") as refused:
-        research.ledger.submit("derived")
-    assert "'closee' of prices" in refused.value.message
-    assert refused.value.next_step == "it has: date, symbol, close, known_at; correct the inputs, then: optaic apply"
-    with pytest.raises(InvalidInputError, match="no such column"):
-        research.ledger.submit("derived", force=True)
-    assert len(research.ledger.runs()) == before
-    declare(research, "close * 2")
-    assert research.ledger.run("derived").status == "completed"

@@ -248,10 +248,10 @@ class PlanWatch:
     """
 
     def __init__(self, database: Database, plan_id: uuid.UUID) -> None:
-        from optaic.ledger.state import database_clock
-
         self._database = database
         self._plan_id = plan_id
+        from optaic.ledger.state import database_clock
+
         with database.read() as tx:
             self._begun = self._since = database_clock(tx)
         self._seen: object = None

@@ -12,16 +12,7 @@ from sqlalchemy import Row, and_, func, insert, select
 from optaic.domain.artifact import Artifact, StoredObject
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.identifier import new_id
-from optaic.domain.version import (
-    KNOWN_AT,
-    Column,
-    DatasetVersion,
-    FileVersion,
-    Segment,
-    SegmentRole,
-    Version,
-    content_digest,
-)
+from optaic.domain.version import Column, DatasetVersion, FileVersion, Segment, SegmentRole, Version, content_digest
 from optaic.errors import NotFoundError
 from optaic.flows.task import Output
 from optaic.ledger.columns import db_now
@@ -235,16 +226,6 @@ def _to_dataset(row: Row[Any], parts: Sequence[Segment]) -> DatasetVersion:
         last_data_date=row.last_data_date,
         content_digest=row.content_digest,
     )
-
-
-def columns_of(tx: Transaction, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, tuple[str, ...]]]:
-    """Read the numbers of some versions and the columns that may be read of them, `known_at` last; none of files."""
-    query = select(versions.c.id, versions.c.number, versions.c.columns).where(
-        versions.c.tenant_id == tx.tenant_id, versions.c.id.in_(list(ids)), versions.c.columns.is_not(None)
-    )
-    return {
-        row.id: (row.number, (*(column["name"] for column in row.columns), KNOWN_AT)) for row in tx.conn.execute(query)
-    }
 
 
 def get_versions(tx: Transaction, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Version]:

@@ -6,26 +6,24 @@ from optaic.domain.freshness import Cause, FlowState
 from optaic.domain.kind import FlowKind
 from optaic.errors import UpstreamNotReadyError
 from optaic.ledger import catalog, freshness
-from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 
 
-def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> list[FlowInput]:
+def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> None:
     """Refuse a run whose upstreams are not ready as far as it reads them: a constant number of statements.
-
-    Returns
-    -------
-    list of FlowInput
-        What it reads.
 
     Raises
     ------
     UpstreamNotReadyError
         Naming each upstream that blocks, with its causes. What has no version at all cannot be forced.
     """
-    inputs = catalog.inputs_of(tx, [flow.id])
     missing = sorted(
-        {item.upstream_instance for item in inputs if item.selector == "current" and item.upstream_version_id is None}
+        {
+            item.upstream_instance
+            for item in catalog.inputs_of(tx, [flow.id])
+            if item.selector == "current" and item.upstream_version_id is None
+        }
     )
     # A monitor looks at what there is: that it is old is what it may have to tell.
     found = [] if is_forced or flow.kind is FlowKind.MONITOR else freshness.blockers(tx, flow.id)
@@ -41,7 +39,6 @@ def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> list[FlowInput]:
             target=flow.target,
             blockers=[_to_json(cause, state) for cause, state in found],
         )
-    return inputs
 
 
 def sentence(found: list[tuple[Cause, FlowState]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,12 @@ from optaic.domain.status import Standing
 from optaic.domain.suggestion import did_you_mean
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
-from optaic.ledger import catalog, runs, versions
-from optaic.ledger.catalog import Flow, FlowInput
+from optaic.ledger import catalog, runs
+from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
-from optaic.lifecycle import gate, pins
+from optaic.lifecycle import gate
 from optaic.project.checks import SIMULATOR, check_expression, check_options
 
 MODES = ("full", "incremental")
@@ -94,7 +94,7 @@ def submit(database: Database, submission: Submission) -> Run:
     NotFoundError
         If there is no such instance or flow.
     InvalidInputError
-        If a parameter, the mode, the seed or the key is wrong, or an input has no column that is read of it.
+        If a parameter, the mode, the seed or the key is wrong.
     UpstreamNotReadyError
         If an upstream has no version that could be read.
     IdempotencyMismatchError
@@ -163,7 +163,7 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
         trigger=submission.trigger,
     )
     _check_code(flow, submission)
-    _check_columns(tx, flow, gate.check(tx, flow, is_forced=submission.is_forced))
+    gate.check(tx, flow, is_forced=submission.is_forced)
     timeout = submission.timeout_seconds or flow.policies.get("timeout_seconds")
     run = runs.insert_run(
         tx,
@@ -257,24 +257,6 @@ def _check_procedure(tx: Transaction, flow: Flow, own: Mapping[str, Any], params
         check_expression(text, params, [item.role for item in catalog.inputs_of(tx, [flow.id])])
     elif flow.code_ref == SIMULATOR:
         check_options(params)
-
-
-def _check_columns(tx: Transaction, flow: Flow, inputs: Sequence[FlowInput]) -> None:
-    """Refuse a run that would read a column which the version that it would read now does not have.
-
-    At apply this would be wrong: code that brings the column may come with the reader in one project file.
-    """
-    pinned = {item: version_id for item in inputs if item.columns and (version_id := pins.pinned_version(tx, item))}
-    found = versions.columns_of(tx, set(pinned.values())) if pinned else {}
-    for item, version_id in pinned.items():
-        number, names = found.get(version_id, (0, ()))
-        unknown = [name for name in item.columns if names and name not in names]
-        if unknown:
-            raise InvalidInputError(
-                f"{flow.target} reads {unknown[0]!r} of {item.upstream_instance}, and version {number} has no such "
-                f"column{did_you_mean(unknown[0], names)}",
-                next_step=f"it has: {', '.join(names)}; correct the inputs, then: optaic apply",
-            )
 
 
 def _check_code(flow: Flow, submission: Submission) -> None:
