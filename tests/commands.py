@@ -85,14 +85,14 @@ class Project:
         self.environment = {**kept, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", **(environment or {})}
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command and do not wait."""
+        """Start a command and do not wait; what it says is kept, unless it is sent elsewhere."""
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen(
             [sys.executable, "-m", "optaic.cli.app", *arguments],
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             **options,
         )

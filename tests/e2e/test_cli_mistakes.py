@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(project: Project) -> None:
     assert process.wait(timeout=60) == 0
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_work_is_done_to_its_end_though_nobody_reads_what_it_says(project: Project) -> None:
+    for arguments in (("run", "prices", "--force"), ("run", "prices", "--seed", "78")):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        process = project.start(*arguments, stdout=write_end, stderr=write_end)
+        os.close(write_end)
+        assert process.wait(timeout=60) == 0
+        assert project.json("runs")["items"][0]["status"] == "completed"
 
 
 def test_a_mistake_of_the_product_says_so_and_exits_70() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _close_stdout()
+            go_silent(sys.stdout)
             return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -149,13 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _close_stdout()
+        go_silent(sys.stdout)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _close_stdout() -> None:
-    """Let nobody complain, at exit too, that nobody reads stdout any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def go_silent(stream: TextIO) -> None:
+    """Let nobody complain, at exit too, that nobody reads stdout or stderr any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _as_usage(error: click.ClickException) -> _UsageError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from optaic.cli.app import use_colour
+from optaic.cli.app import go_silent, use_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -58,8 +58,11 @@ class Watch:
             self.note("  ".join(part for part in (pct, progress[1]) if part))
 
     def note(self, text: str) -> None:
-        """Say something beside the progress."""
-        click.echo(text, err=True)
+        """Say something beside the progress; that nobody reads it stops no work."""
+        try:
+            click.echo(text, err=True)
+        except BrokenPipeError:
+            go_silent(sys.stderr)
 
     def close(self) -> None:
         """Stop watching."""
