@@ -102,12 +102,15 @@ def opened(
     told: Told | None = None,
     as_of: dt.datetime | None = None,
     config: Mapping[str, Any] | None = None,
+    columns: Mapping[str, tuple[str, ...]] | None = None,
     **datasets: Dataset,
 ) -> Generator[RunContext]:
-    """Give the context of a run that reads some datasets, each by the name of its role."""
+    """Give the context of a run that reads some datasets, each by the name of its role; perhaps only some columns."""
     first = next(iter(datasets.values()))
     pinned = tuple(
-        PinnedInput(role=role, instance=role, version=one.current) for role, one in datasets.items() if one.current
+        PinnedInput(role=role, instance=role, version=one.current, columns=(columns or {}).get(role, ()))
+        for role, one in datasets.items()
+        if one.current
     )
     task = replace(first.task(), inputs=pinned, as_of=as_of, config=config or {})
     context = RunContext(task, store=first.store, sink=told or _ignore)

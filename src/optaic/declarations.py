@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +71,10 @@ class Declarations:
         NotFoundError, InvalidInputError, ConflictError
             If there is no such experiment, or the name cannot be used; the file is as it was.
         """
+        with _alone(self.runtime.settings.project_root):
+            return self._promote(experiment, name)
+
+    def _promote(self, experiment: str, name: str) -> Changes:
         from optaic.project.promote import promoted_text
 
         path = (self.runtime.settings.project_root / PROJECT_FILE).resolve()
@@ -83,3 +91,14 @@ class Declarations:
         finally:
             draft.unlink(missing_ok=True)
         return self.apply()
+
+
+@contextmanager
+def _alone(root: Path) -> Generator[None]:
+    """Wait until nobody else edits the project file of a folder, and let nobody begin for the length of the block."""
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

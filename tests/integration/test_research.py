@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +246,21 @@ def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(r
     assert (research.root / "optaic.yaml").read_text() == after
 
 
+def test_promotions_at_once_are_all_made(research: Research) -> None:
+    names = [f"promoted_{number}" for number in range(6)]
+    start = threading.Barrier(len(names))
+
+    def promote(name: str) -> None:
+        start.wait()
+        research.ledger.promote("look", name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(promote, names))
+    text = (research.root / "optaic.yaml").read_text()
+    assert [text.count(f"  {name}:") for name in names] == [1] * len(names)
+    assert set(names) <= set(research.freshness())
+
+
 @pytest.mark.parametrize(
     ("instance", "said"),
     [
@@ -260,6 +277,24 @@ def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(r
         (
             "{kind: backtest, inputs: {signal: look, prices: prices}, config: {start: 2022-01-01, end: 2021-01-01}}",
             "start 2022-01-01 is after end 2021-01-01",
+        ),
+        (
+            "{kind: backtest, inputs: {weights: momentum, prices: prices}, config: {rebalance: monthly}}",
+            "rebalance has no effect on weights",
+        ),
+        (
+            "{kind: backtest, inputs: {weights: momentum, signal: momentum, prices: prices}}",
+            "needs one of signal, weights and optimizer as an input, and has signal and weights",
+        ),
+        ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {calendar: XNYX}}", "XNYX"),
+        *(
+            (f"{{kind: backtest, inputs: {{signal: momentum, prices: prices}}, config: {{{option}: {value}}}}}", said)
+            for option, value, said in (
+                ("sessions_per_year", "0", "sessions_per_year is 0"),
+                ("sessions_per_year", "-1", "sessions_per_year is -1"),
+                ("lag", "1" + "0" * 25, "lag is 1000"),
+                ("rebalance", "1" + "0" * 25, "rebalance is 1000"),
+            )
         ),
     ],
 )
@@ -280,6 +315,8 @@ def test_what_cannot_be_computed_is_refused_before_anything_is_written(
         ("momentum", {"n": -5}, "must be 1 or more"),
         ("backtest", {"rebalance": "fortnightly"}, "rebalance is 'fortnightly'"),
         ("backtest", {"top": 2}, "top is 2"),
+        ("backtest", {"sessions_per_year": 0.0}, "sessions_per_year is 0.0"),
+        ("backtest", {"calendar": "os.system"}, "calendar is wrong"),
         ("backtest", {"end": "2020-01-01"}, "start 2021-02-01 is after end 2020-01-01"),
     ],
 )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import pytest
 
+from optaic.backtesting import Backtest
+from optaic.errors import InSampleInputError, NothingKnownError
 from optaic.flows.calendar import sessions
+from optaic.procedures.expression import evaluate
 from optaic.procedures.simulator import simulate
 from optaic.storage.objects import ObjectStore, open_store
+from tests.contexts import Told
 from tests.refreshing import Dataset, opened
 
 
@@ -47,3 +53,81 @@ def test_the_last_session_of_the_data_is_a_decision_if_it_is_the_last_one_of_its
     with opened(prices=prices, signal=signal) as context:
         done = simulate(context, adjusted=True)
     assert done.metrics["skipped_decisions"] == skipped
+
+
+def earned(done: Backtest) -> float:
+    value = done.equity_curve["value"].to_list()
+    return value[-1] / value[0] - 1.0
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        [dt.date(2024, 1, 1) + dt.timedelta(days=number) for number in range(50)],  # of every day, also at weekends
+        sessions(dt.date(2023, 1, 2), dt.date(2023, 12, 29), "weekdays"),  # also on holidays
+    ],
+)
+def test_a_signal_that_is_known_after_the_trade_earns_nothing_also_where_prices_have_more_dates_than_the_calendar(
+    store: ObjectStore, days: list[dt.date]
+) -> None:
+    random = np.random.default_rng(5)
+    closes = 100.0 * np.cumprod(1.0 + random.normal(0.0, 0.02, (len(days), 4)), axis=0)
+    names = ["A", "B", "C", "D"]
+    keys = {"date": [day for day in days for _ in names], "symbol": names * len(days)}
+    prices = Dataset(store, known_at={"lag": "date + 23h"})
+    prices.refresh(pl.DataFrame({**keys, "close": closes.ravel()}))
+    # What no decision of t may know: the return that follows the trade at t + 1, told in the evening of t + 1.
+    ahead = np.full(closes.shape, np.nan)
+    ahead[:-2] = closes[2:] / closes[1:-1] - 1.0
+    known = [dt.datetime.combine(day, dt.time(23), dt.UTC) for day in days[1:-1]]
+    frame = pl.DataFrame({**keys, "value": ahead.ravel()}).filter(pl.col("value").is_not_nan())
+    signal = Dataset(store, known_at={"column": "published_at"})
+    signal.runs = 9
+    signal.refresh(frame.with_columns(published_at=pl.Series([one for one in known for _ in names])))
+    told = Told()
+    with (
+        opened(prices=prices, signal=signal, told=told) as ctx,
+        pytest.raises(NothingKnownError, match="no row of signal was known when it was decided"),
+    ):
+        simulate(ctx, adjusted=True, rebalance="daily", costs_bps=0.0)
+    assert ["are no sessions of XNYS" in text for _, text, _ in told.lines] == [True]
+    with opened(prices=prices, signal=signal) as ctx:
+        absurd = simulate(ctx, adjusted=True, rebalance="daily", costs_bps=0.0, view="latest")
+    assert earned(absurd) > 1.0, "the signal is what it is said to be"
+
+
+def fitted(store: ObjectStore, first: dt.date, last: dt.date) -> Dataset:
+    """Predictions of a fit that has seen the label of each of their dates."""
+    found = Dataset(store, known_at={"lag": "close"})
+    found.runs = 9
+    rows = panel(first, last, "prediction", A=1.0, B=2.0)
+    found.refresh(rows.with_columns(label_end=pl.lit(last)))
+    return found
+
+
+@pytest.mark.parametrize("role", ["signal", "weights"])
+@pytest.mark.parametrize("columns", [(), ("prediction",)])
+@pytest.mark.parametrize("view", ["replay", "latest"])
+def test_predictions_that_are_in_sample_are_refused_in_every_role_and_view(
+    store: ObjectStore, role: str, columns: tuple[str, ...], view: Literal["replay", "latest"]
+) -> None:
+    first, last = dt.date(2024, 1, 2), dt.date(2024, 2, 29)
+    prices = Dataset(store, known_at={"lag": "close"})
+    prices.refresh(panel(first, last, "close", A=10.0, B=20.0))
+    read: dict[str, Any] = {role: fitted(store, first, last)}
+    with (
+        opened(prices=prices, columns={role: columns}, **read) as context,
+        pytest.raises(InSampleInputError, match=f"rows of {role} are in-sample") as refused,
+    ):
+        simulate(context, adjusted=True, view=view)
+    assert "allow_in_sample: true" in str(refused.value.next_step)
+
+
+def test_an_expression_over_predictions_that_are_in_sample_is_refused(store: ObjectStore) -> None:
+    read = fitted(store, dt.date(2024, 1, 2), dt.date(2024, 2, 29))
+    config = {"kind": "dataset", "expression": "CS_RANK(p)"}
+    with (
+        opened(p=read, columns={"p": ("prediction",)}, config=config) as context,
+        pytest.raises(InSampleInputError, match="rows of p are in-sample"),
+    ):
+        evaluate(context)

@@ -15,7 +15,7 @@ from optaic.domain.alert import Alert
 from optaic.domain.known import DEFAULT_CALENDAR
 from optaic.domain.version import KNOWN_AT
 from optaic.flows.context import RunContext
-from optaic.flows.features import decision_times
+from optaic.flows.decision import decision_times
 from optaic.flows.finding import Finding, Settings, Span, no_verdict, write_figure
 from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.input import Input

@@ -15,9 +15,10 @@ import polars as pl
 from optaic.domain.known import DECLARE
 from optaic.domain.optimizer import EXPECTED, GROUPS, PREVIOUS, PRICES, UNIVERSE
 from optaic.domain.version import KNOWN_AT
-from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
+from optaic.errors import InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import members_by
 from optaic.quant.allocation import drift_weights, scale_scores
 
@@ -33,7 +34,6 @@ EVENTS = ("split", "dividend")
 EXPECTATIONS = ("expected_return", "prediction", "value")
 """Columns that are taken for expected returns, the first that there is."""
 
-LABEL_END = "label_end"
 """The column of predictions that says how far the labels reach that their fit has seen."""
 
 _DAYS_PER_SESSION = 1.6
@@ -275,12 +275,8 @@ def _expected(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) ->
     column = value_column(source, *EXPECTATIONS)
     frame = _rows(source, None, last, decided_at).filter(pl.col(column).is_not_null())
     frame = frame.filter(pl.col(DATE) == pl.col(DATE).max())
-    if LABEL_END in frame.columns and not frame.filter(pl.col(LABEL_END) >= pl.col(DATE)).is_empty():
-        raise InSampleInputError(
-            f"the expected returns of {source.instance} for {frame[DATE][0]} are in-sample: their fit had seen labels "
-            f"up to {frame[LABEL_END].max()}",
-            next_step="predict out of sample",
-        )
+    if not frame.is_empty():
+        refuse_in_sample(source, frame, start=frame[DATE][0], end=frame[DATE][0])
     frame = frame.with_columns(pl.col(column).cast(pl.Float64)).filter(pl.col(column).is_finite())
     return dict(zip(frame[SYMBOL].to_list(), frame[column].to_list(), strict=True))
 

@@ -13,8 +13,8 @@ import polars as pl
 from optaic.domain.known import DECLARE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import FeaturesChangedError, InvalidInputError, NothingKnownError
-from optaic.flows.calendar import opens
 from optaic.flows.context import RunContext
+from optaic.flows.decision import decision_times
 from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.input import Input
 from optaic.flows.universe import UNIVERSE, members_by
@@ -68,26 +68,6 @@ def feature_roles(context: RunContext) -> list[str]:
     if not roles:
         raise InvalidInputError(f"{context.instance} has no features", next_step="declare an input of another role")
     return roles
-
-
-def decision_times(dates: pl.Series, calendar: str) -> pl.DataFrame:
-    """Say until when something must have been known to be decided on at each date: until the next session opens.
-
-    Parameters
-    ----------
-    dates
-        Dates, ascending, each once.
-    calendar
-        Whose sessions.
-
-    Returns
-    -------
-    DataFrame
-        `date` (Date) and `decided_at` (Datetime, UTC).
-    """
-    following = [date + dt.timedelta(days=1) for date in dates.to_list()]
-    decided_at = pl.Series("decided_at", opens(following, calendar), dtype=pl.Datetime("us", "UTC"))
-    return pl.DataFrame({DATE: dates.alias(DATE), "decided_at": decided_at})
 
 
 def schema_of_features(context: RunContext) -> Schema:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from optaic.backtesting import Backtest
-from optaic.domain.optimizer import EXPECTED, GROUPS, OPTIMIZER, UNIVERSE, check_roles
+from optaic.domain.optimizer import EXPECTED, GROUPS, OPTIMIZER, check_roles
 from optaic.errors import NoOutputError, SolverFailedError
 from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.optimize import SETUP, complete_setup, open_refit
@@ -44,8 +44,6 @@ class Pursuit:
         Who decides, and what that sees.
     weights
         A row on each date of decision; what it weighs is not known yet.
-    members
-        Date, symbol and `member` (Float64, 1 or 0) on each date of decision; None without a universe.
     """
 
     ctx: RunContext
@@ -53,7 +51,6 @@ class Pursuit:
     rebalancer: Rebalancer
     sight: Sight
     weights: pl.DataFrame
-    members: pl.DataFrame | None
 
     def decide(self, session: int, held: Floats) -> Floats | None:
         """Take the decision of a session on the weights held at its close; None where they are kept.
@@ -133,6 +130,7 @@ def pursue(
     calendar: str,
     is_adjusted: bool,
     allow_in_sample: bool,
+    members: npt.NDArray[np.bool_] | None = None,
 ) -> Pursuit:
     """Make the optimiser of a backtest ready to decide.
 
@@ -148,6 +146,8 @@ def pursue(
         The places of the sessions in which it decides.
     view, calendar, is_adjusted, allow_in_sample
         As `Sight` takes them.
+    members : ndarray of shape (n_sessions, n_symbols), bool, optional
+        Who may be held, as it was known at each session; all names if left out.
 
     Raises
     ------
@@ -155,8 +155,6 @@ def pursue(
         If there is no decision to take.
     InvalidInputError
         If the optimiser cannot be used, or reads what the backtest does not.
-    NothingKnownError
-        If no row of the universe was known at any decision.
     CodeChangedError
         If its code is not that of its version.
     """
@@ -182,8 +180,6 @@ def pursue(
         is_adjusted=is_adjusted,
         allow_in_sample=allow_in_sample,
     )
-    # Of all decisions beforehand: the benchmark is the equal weight of the universe.
-    members = {session: sight.members_at(session) for session in decisions} if UNIVERSE in ctx.inputs else None
     rebalancer = Rebalancer(
         refit=open_refit(detail, Path.cwd(), instance=source.instance),
         symbols=symbols,
@@ -195,8 +191,4 @@ def pursue(
         setup=setup,
     )
     asked = pl.DataFrame({DATE: sessions[decisions], SYMBOL: [symbols[0]] * len(decisions), "weight": 0.0})
-    universe = None
-    if members is not None:
-        keys = asked.select(DATE).join(pl.DataFrame({SYMBOL: symbols}), how="cross", maintain_order="left_right")
-        universe = keys.with_columns(pl.Series("member", np.concatenate(list(members.values())).astype(np.float64)))
-    return Pursuit(ctx=ctx, dates=dates, rebalancer=rebalancer, sight=sight, weights=asked, members=universe)
+    return Pursuit(ctx=ctx, dates=dates, rebalancer=rebalancer, sight=sight, weights=asked)

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from optaic.domain.known import DECLARE
-from optaic.domain.optimizer import EXPECTED, GROUPS, PRICES, UNIVERSE
+from optaic.domain.optimizer import EXPECTED, GROUPS, PRICES
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
-from optaic.flows.calendar import opens
-from optaic.flows.evidence import EVENTS, EXPECTATIONS, LABEL_END, group_columns, look_back, total_growth
+from optaic.flows.decision import decision_times
+from optaic.flows.evidence import EVENTS, EXPECTATIONS, group_columns, look_back, total_growth
 from optaic.flows.grid import DATE, SYMBOL, value_column
+from optaic.flows.in_sample import LABEL_END
 from optaic.flows.known import Known
-from optaic.flows.universe import is_member, members_by
 
 if TYPE_CHECKING:
     from optaic.flows.context import RunContext
@@ -39,8 +39,8 @@ class Sight:
     Parameters
     ----------
     ctx
-        The backtest's context; `prices` and, where they are declared, `universe`, `expected_returns` and `groups` are
-        read up to the last decision.
+        The backtest's context; `prices` and, where they are declared, `expected_returns` and `groups` are read up to
+        the last decision.
     dates : ndarray of shape (n_sessions,), datetime64[D]
         The backtest's sessions.
     symbols
@@ -50,7 +50,7 @@ class Sight:
     lookback
         Sessions of returns.
     view, calendar
-        `replay`: what was known before the next session of the calendar opened. `latest`: all that is known now.
+        `replay`: what was known at the decision, as `decision_times` says. `latest`: all that is known now.
     is_adjusted
         Whether prices are adjusted for splits and dividends, so that such columns say nothing more.
     allow_in_sample
@@ -60,8 +60,6 @@ class Sight:
     ------
     InvalidInputError
         If an input has not the columns that are needed.
-    NothingKnownError
-        If no row of the universe was known at any decision.
     """
 
     def __init__(
@@ -83,21 +81,13 @@ class Sight:
         self._last = days[-1]
         self._instants: dict[int, dt.datetime | None] = dict.fromkeys(decisions)
         if view != "latest":
-            following = [day + dt.timedelta(days=1) for day in days]
-            self._instants = dict(zip(decisions, opens(following, calendar), strict=True))
+            decided = decision_times(days, calendar, trading=dates.astype(object).tolist())["decided_at"]
+            self._instants = dict(zip(decisions, decided.to_list(), strict=True))
         self._followed: dict[str, Known] = {PRICES: self._prices(ctx.input(PRICES), days[0], is_adjusted=is_adjusted)}
         self._sides: list[list[str]] = []
         for role in (EXPECTED, GROUPS):
             if role in ctx.inputs:
                 self._followed[role] = self._other(role, ctx.input(role))
-        self._members: dict[int, Booleans] = {}
-        if UNIVERSE in ctx.inputs:
-            asked = pl.DataFrame({DATE: days})
-            if view != "latest":
-                instants = pl.Series("decided_at", list(self._instants.values()), dtype=pl.Datetime("us", "UTC"))
-                asked = asked.with_columns(instants)
-            found = is_member(members_by(ctx, asked), dates[list(decisions)], symbols)
-            self._members = dict(zip(decisions, found, strict=True))
 
     @property
     def blind(self) -> list[str]:
@@ -120,10 +110,6 @@ class Sight:
         rows = np.flatnonzero(is_session)[-(self._lookback + 1) :]
         events = {name: known.values[name][rows] for name in EVENTS if name in known.values}
         return total_growth(known.values["close"][rows], **events)[1:] - 1.0
-
-    def members_at(self, session: int) -> Booleans:
-        """Give who is a member of the universe at a decision: ndarray of shape (n_symbols,), bool."""
-        return self._members[session]
 
     def expected_at(self, session: int) -> Floats:
         """Give what is expected of each name, in the unit of the input: that of the newest date up to the session.

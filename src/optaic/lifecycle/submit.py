@@ -28,7 +28,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
 from optaic.lifecycle import gate
-from optaic.project.checks import SIMULATOR, check_expression, check_options
+from optaic.project.checks import SIMULATOR, check_effect, check_expression, check_options
 
 MODES = ("full", "incremental")
 MAX_KEY_LENGTH = 200
@@ -151,7 +151,7 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
     own: Mapping[str, Any] = flow.config.get("params", {})
     params = check_params(flow.params_schema or {}, {**own, **submission.params}, instance=flow.instance)
     if submission.params:
-        _check_procedure(tx, flow, own, params)
+        _check_procedure(tx, flow, submission.params, params)
     own_seed = int(flow.policies.get("seed", 0))
     seed = own_seed if submission.seed is None else submission.seed
     standing = standing_of(
@@ -246,16 +246,18 @@ def _check(submission: Submission) -> None:
         raise InvalidInputError(f"priority {submission.priority} is out of range")
 
 
-def _check_procedure(tx: Transaction, flow: Flow, own: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+def _check_procedure(tx: Transaction, flow: Flow, given: Mapping[str, Any], params: Mapping[str, Any]) -> None:
     """Refuse params that a procedure of the product cannot compute with; those of the instance were checked with it."""
     if (text := flow.config.get("expression")) is not None:
-        for name in sorted(params.keys() - own.keys()):
+        own: Mapping[str, Any] = flow.config.get("params", {})
+        for name in sorted(given.keys() - own.keys()):
             raise InvalidInputError(
                 f"{flow.instance} has no param {name!r}{did_you_mean(name, own)}",
                 next_step=f"its params: {', '.join(own) or 'none'}",
             )
         check_expression(text, params, [item.role for item in catalog.inputs_of(tx, [flow.id])])
     elif flow.code_ref == SIMULATOR:
+        check_effect(given, [item.role for item in catalog.inputs_of(tx, [flow.id])])
         check_options(params)
 
 

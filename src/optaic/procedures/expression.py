@@ -8,6 +8,7 @@ import polars as pl
 
 from optaic.domain.version import KNOWN_AT
 from optaic.flows.grid import DATE, SYMBOL, VALUE, value_column
+from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import UNIVERSE, carried
 from optaic.quant.expression import evaluate as evaluate_expression
 from optaic.quant.expression import known_column, parse, to_grid
@@ -41,6 +42,8 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     ------
     ExpressionError
         If the expression cannot be evaluated over these inputs.
+    InSampleInputError
+        If an input is predictions for dates that their fit had seen.
     InvalidInputError
         If an input has several columns, and none is declared; or the universe says nothing of members.
     """
@@ -50,6 +53,7 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     tables: dict[str, pl.DataFrame] = {}
     for place, role in enumerate(roles):
         source = ctx.input(role)
+        refuse_in_sample(source)
         column = value_column(source, VALUE, "close")
         # A withdrawal is knowledge too: what is computed without a value is known since that value is gone.
         tables[role] = source.with_withdrawn().select(DATE, SYMBOL, pl.col(column).alias(role), KNOWN_AT)

@@ -10,14 +10,15 @@ import polars as pl
 
 from optaic.backtesting import Backtest, backtest
 from optaic.domain.optimizer import OPTIMIZER
-from optaic.errors import InSampleInputError, InvalidInputError, NoOutputError
-from optaic.flows.calendar import annual_sessions, next_session, opens
-from optaic.flows.evidence import LABEL_END
+from optaic.errors import InvalidInputError, NoOutputError
+from optaic.flows.calendar import annual_sessions, next_session
+from optaic.flows.decision import decision_times, outside_sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.in_sample import LABEL_END, refuse_in_sample
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
 from optaic.flows.universe import UNIVERSE, is_member, members_by
-from optaic.quant.rebalance import Rebalance, decide_sessions
+from optaic.quant.rebalance import decide_sessions
 from optaic.quant.selection import select_targets
 
 if TYPE_CHECKING:
@@ -123,48 +124,53 @@ def simulate(
     dates = table[DATE].unique().sort()
     symbols = table[SYMBOL].unique().sort().to_list()
     sessions = dates.to_numpy().astype("datetime64[D]")
-    members: pl.DataFrame | None = None
+    asked = pl.DataFrame({DATE: dates})
+    if view != "latest":
+        asked = decision_times(dates, calendar, trading=dates)
+        _warn_of_other_dates(ctx, dates.to_list(), calendar)
+    members = is_member(members_by(ctx, asked), sessions, symbols) if UNIVERSE in ctx.inputs else None
     pursued: Pursuit | None = None
     skipped = 0
-    if OPTIMIZER in ctx.inputs:
-        asked = np.flatnonzero(_decide(sessions, rebalance, rebalance_offset, calendar))
-        pursued = pursue(
-            ctx,
-            sessions,
-            symbols,
-            asked[asked < len(sessions) - (0 if same_bar else lag)].tolist(),
-            view=view,
-            calendar=calendar,
-            is_adjusted=adjusted,
-            allow_in_sample=allow_in_sample,
-        )
-        weights, members = pursued.weights, pursued.members
-    elif WEIGHTS in ctx.inputs:
-        weights = _weights(ctx.input(WEIGHTS), dates, view=view, calendar=calendar)
+    if WEIGHTS in ctx.inputs:
+        # What is null on a date of decision is not to be held; where all is null, nothing is.
+        seen = _seen(ctx.input(WEIGHTS), asked, allow_in_sample=allow_in_sample)
+        weights = seen.rename({_SEEN: "weight"}).with_columns(pl.col("weight").fill_null(0.0))
     else:
-        decided = _decide(sessions, rebalance, rebalance_offset, calendar)
-        deciding = dates.filter(pl.Series(decided))
-        signal = _seen(ctx.input(SIGNAL), deciding, view=view, calendar=calendar, allow_in_sample=allow_in_sample)
-        grid = to_grid(signal, _SEEN, dates=sessions, symbols=symbols)
-        eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
-        if UNIVERSE in ctx.inputs:
-            decisions = pl.DataFrame({DATE: deciding}) if view == "latest" else _decisions(deciding, calendar)
-            is_in = is_member(members_by(ctx, decisions), sessions, symbols)
-            keys = {DATE: np.repeat(sessions[decided], len(symbols)), SYMBOL: symbols * len(deciding)}
-            members = pl.DataFrame({**keys, "member": is_in[decided].ravel()})
-            eligible &= is_in
-        targets, taken = select_targets(
-            grid.values,
-            top=top,
-            eligible=eligible,
-            decided=decided,
-            gross=1.0 if gross is None else gross,
-            net=net,
-            is_long_short=long_short,
+        decided = decide_sessions(
+            sessions,
+            rebalance,
+            offset=rebalance_offset,
+            # Where the prices end, the calendar knows whether their last session is the last of its week or month.
+            following=next_session(dates[-1], calendar),
         )
-        skipped = int((decided & ~taken).sum())
-        decided = taken
-        weights = _long(targets, decided, sessions, symbols)
+        if OPTIMIZER in ctx.inputs:
+            places = np.flatnonzero(decided)
+            pursued = pursue(
+                ctx,
+                sessions,
+                symbols,
+                places[places < len(sessions) - (0 if same_bar else lag)].tolist(),
+                view=view,
+                calendar=calendar,
+                is_adjusted=adjusted,
+                allow_in_sample=allow_in_sample,
+                members=members,
+            )
+            weights = pursued.weights
+        else:
+            signal = _seen(ctx.input(SIGNAL), asked.filter(pl.Series(decided)), allow_in_sample=allow_in_sample)
+            eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
+            targets, taken = select_targets(
+                to_grid(signal, _SEEN, dates=sessions, symbols=symbols).values,
+                top=top,
+                eligible=eligible if members is None else eligible & members,
+                decided=decided,
+                gross=1.0 if gross is None else gross,
+                net=net,
+                is_long_short=long_short,
+            )
+            skipped = int((decided & ~taken).sum())
+            weights = _long(targets, taken, sessions, symbols)
     if weights.is_empty():
         raise NoOutputError(
             f"{ctx.instance}: no decision could be taken from {dates[0]} to {dates[-1]}: no name had a signal",
@@ -177,7 +183,7 @@ def simulate(
         adjusted=adjusted,
         cash_rates=_cash(ctx, end),
         benchmark=_benchmark(ctx, start, end),
-        sessions_per_year=sessions_per_year or annual_sessions(calendar),
+        sessions_per_year=annual_sessions(calendar) if sessions_per_year is None else sessions_per_year,
         capital=capital,
         execution=execution,
         lag=lag,
@@ -186,7 +192,7 @@ def simulate(
         slippage_bps=slippage_bps,
         borrow_bps=borrow_bps,
         max_weight=max_weight,
-        universe=members,
+        universe=None if members is None else pl.DataFrame(members, schema=symbols).insert_column(0, dates),
         skipped_decisions=skipped,
         gross=None if SIGNAL in ctx.inputs else gross,
         net=None if SIGNAL in ctx.inputs else net,
@@ -198,52 +204,41 @@ def simulate(
     return done if pursued is None else pursued.finish(done)
 
 
-def _decide(
-    sessions: npt.NDArray[np.datetime64], rebalance: Rebalance, offset: int, calendar: str
-) -> npt.NDArray[np.bool_]:
-    # Where the prices end, the calendar knows whether their last session is the last of its week or month.
-    return decide_sessions(sessions, rebalance, offset=offset, following=next_session(sessions[-1].item(), calendar))
-
-
 _SEEN = "seen"
 _PRICE_COLUMNS = ("close", "open", "dividend", "split")
 
 
-def _seen(source: Input, dates: pl.Series, *, view: str, calendar: str, allow_in_sample: bool) -> pl.DataFrame:
-    """Read what was seen of an input when it was decided on: date, symbol, seen (Float64)."""
+def _warn_of_other_dates(ctx: RunContext, dates: list[dt.date], calendar: str) -> None:
+    outside = outside_sessions(dates, calendar)
+    if outside:
+        ctx.say(
+            f"{len(outside)} of {len(dates)} dates of {ctx.input(PRICES).instance}, from {outside[0]} on, are no "
+            f"sessions of {calendar}: what is decided before one sees what was known when that day began (UTC), and "
+            f"a year has {annual_sessions(calendar):g} sessions; where the prices have another calendar, name it: "
+            "calendar: daily",
+            level="WARNING",
+        )
+
+
+def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> pl.DataFrame:
+    """Read what was seen of an input at some decisions, or is there now: date, symbol, seen (Float64).
+
+    They are `date` and, where what was known counts, `decided_at`.
+    """
     column = value_column(source, "value", "prediction", "signal", "weight")
-    is_fitted = LABEL_END in source.all_columns
-    columns = [column, *([LABEL_END] if is_fitted else [])]
-    if not len(dates):
+    dates = decisions[DATE]
+    if decisions.is_empty():
         return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64})
-    if view == "latest":
+    if "decided_at" not in decisions.columns:
         frame = source.frame(start=dates[0], end=dates[-1]).filter(pl.col(DATE).is_in(dates.implode()))
     else:
-        frame = source.known_by(_decisions(dates, calendar), columns=columns).collect(engine="streaming")
+        columns = [column, *(name for name in (LABEL_END,) if name in source.all_columns)]
+        frame = source.known_by(decisions, columns=columns).collect(engine="streaming")
         if frame.is_empty():
             refuse_blindness(source, dates)
-    if is_fitted and not allow_in_sample:
-        late = frame.filter(pl.col(LABEL_END) >= pl.col(DATE))
-        if not late.is_empty():
-            raise InSampleInputError(
-                f"{late.height} rows of {source.instance} are in-sample: their fit had seen labels up to "
-                f"{late[LABEL_END].max()}",
-                next_step="predict out of sample, or set allow_in_sample: true, which is recorded",
-            )
+    if not allow_in_sample:
+        refuse_in_sample(source, frame, start=dates[0], end=dates[-1], can_be_allowed=True)
     return frame.select(DATE, SYMBOL, pl.col(column).cast(pl.Float64).alias(_SEEN))
-
-
-def _decisions(dates: pl.Series, calendar: str) -> pl.DataFrame:
-    """Say until when something must have been known to be decided on: until the next session opens."""
-    following = [date + dt.timedelta(days=1) for date in dates.to_list()]
-    decided_at = pl.Series("decided_at", opens(following, calendar), dtype=pl.Datetime("us", "UTC"))
-    return pl.DataFrame({DATE: dates, "decided_at": decided_at})
-
-
-def _weights(source: Input, dates: pl.Series, *, view: str, calendar: str) -> pl.DataFrame:
-    frame = _seen(source, dates, view=view, calendar=calendar, allow_in_sample=True)
-    # What is null on a date of decision is not to be held; where all is null, nothing is.
-    return frame.rename({_SEEN: "weight"}).with_columns(pl.col("weight").fill_null(0.0))
 
 
 def _long(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optaic.errors import InvalidInputError
@@ -46,6 +46,40 @@ def check_expression(text: str, params: Mapping[str, Any], roles: Sequence[str])
         raise InvalidInputError("the expression reads nothing", next_step="name an input in it: CS_RANK(close)")
 
 
+_INERT: Mapping[str, tuple[str, ...]] = {
+    "weights": ("rebalance", "rebalance_offset", "top", "long_short"),
+    "optimizer": ("top", "long_short"),
+}
+"""Options that say nothing of a backtest, by the role that decides."""
+
+_LONGEST = 100_000
+"""Sessions: more than any exchange has had."""
+
+
+def check_effect(names: Collection[str], roles: Collection[str]) -> None:
+    """Refuse options of the simulator that say nothing of a backtest, because of what it reads.
+
+    Parameters
+    ----------
+    names
+        The options that are declared, or given to a run.
+    roles
+        The names of the backtest's inputs.
+
+    Raises
+    ------
+    InvalidInputError
+        The message begins with the name of the option.
+    """
+    for role, without in _INERT.items():
+        if role in roles and (inert := [name for name in without if name in names]):
+            raise InvalidInputError(
+                f"{inert[0]} has no effect on {role}",
+                next_step=f"take {inert[0]} out"
+                + (": weights are decided on the dates that they have rows of" if role == "weights" else ""),
+            )
+
+
 def check_options(params: Mapping[str, Any]) -> None:
     """Refuse options of the simulator that are out of range.
 
@@ -61,10 +95,27 @@ def check_options(params: Mapping[str, Any]) -> None:
     """
     from dataclasses import fields as fields_of
 
+    from optaic.flows.calendar import check_calendar
     from optaic.quant.options import SimulatorOptions
     from optaic.quant.rebalance import check_rebalance
     from optaic.quant.selection import check_selection
 
+    for name in ("lag", "rebalance", "rebalance_offset"):
+        if isinstance(params.get(name), int) and params[name] > _LONGEST:
+            raise InvalidInputError(f"{name} is {params[name]!r:.40}", next_step=f"give at most {_LONGEST} sessions")
+    annual = params.get("sessions_per_year")
+    if annual is not None and (
+        isinstance(annual, bool) or not isinstance(annual, int | float) or not 0 < annual <= _LONGEST
+    ):
+        raise InvalidInputError(
+            f"sessions_per_year is {annual!r:.40}", next_step="leave it out, or give what annualises, such as 252"
+        )
+    calendar = params.get("calendar")
+    if calendar is not None:
+        try:
+            check_calendar(str(calendar))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"calendar is wrong: {error.message}", next_step=error.next_step) from error
     known = {one.name for one in fields_of(SimulatorOptions)}
     SimulatorOptions(**{name: value for name, value in params.items() if name in known})
     check_rebalance(params.get("rebalance", "monthly"), offset=params.get("rebalance_offset", 0))

@@ -10,7 +10,7 @@ from optaic.domain.kind import InstanceKind
 from optaic.domain.known import DERIVED
 from optaic.domain.optimizer import OPTIMIZER, OPTIONAL_ROLES
 from optaic.errors import InvalidInputError
-from optaic.project.checks import EXPRESSION, SIMULATOR, check_expression, check_options
+from optaic.project.checks import EXPRESSION, SIMULATOR, check_effect, check_expression, check_options
 from optaic.project.document import Document, Entry
 from optaic.project.spec import InputSpec
 
@@ -50,7 +50,7 @@ def read_procedure(
     """
     if kind is InstanceKind.BACKTEST and "definition" not in fields:
         _check_backtest(document, fields, instance, what, inputs)
-        _check_options(document, fields.get("config") or fields.get("params"), params)
+        _check_options(document, fields.get("config") or fields.get("params"), params, inputs)
         return {"definition": SIMULATOR}
     if "expression" in fields:
         return _expression(document, kind, fields, inputs, params)
@@ -114,22 +114,27 @@ def _check_backtest(
     place = fields["inputs"].key if "inputs" in fields else instance.key
     if "prices" not in roles:
         document.report(place, f"{what} reads no prices", "add to its inputs: prices: INSTANCE")
-    if len(roles & {"signal", "weights", OPTIMIZER}) != 1:
+    deciding = [role for role in ("signal", "weights", OPTIMIZER) if role in roles]
+    if len(deciding) != 1:
         document.report(
             place,
-            f"{what} needs one of signal, weights and optimizer as an input",
-            "add to its inputs: signal: INSTANCE",
+            f"{what} needs one of signal, weights and optimizer as an input"
+            + (f", and has {' and '.join(deciding)}" if deciding else ""),
+            "leave one of them in" if deciding else "add to its inputs: signal: INSTANCE",
         )
     for role in OPTIONAL_ROLES:
         if role in roles and OPTIMIZER not in roles:
             document.report(place, f"{what} has no use for {role} without an optimizer", f"take {role} out of inputs")
 
 
-def _check_options(document: Document, entry: Entry | None, params: Mapping[str, Any]) -> None:
+def _check_options(
+    document: Document, entry: Entry | None, params: Mapping[str, Any], inputs: Sequence[InputSpec]
+) -> None:
     """Refuse options of the simulator that are out of range, before anything is declared."""
     if entry is None or document.problems:
         return
     try:
+        check_effect(params, [item.role for item in inputs])
         check_options(params)
     except InvalidInputError as error:
         parts = document.entries(entry.value, "config")
