@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -13,30 +13,13 @@ from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.quant.figures import equal_weight_returns, measure
 from optaic.quant.market import read_benchmark, read_market, read_members, read_targets
-from optaic.quant.options import STRESSED_DELISTING_RETURN, Execution, SimulatorOptions
-from optaic.quant.panel import Floats
+from optaic.quant.options import STRESSED_DELISTING_RETURN, BacktestOptions, SimulatorOptions
+from optaic.quant.panel import Booleans, Floats
 from optaic.quant.simulate import Decide, simulate
 from optaic.quant.simulation import Simulation
 
-
-class BacktestOptions(TypedDict, total=False):
-    """The options of `backtest`; what they mean, and what they are if left out, stands at `SimulatorOptions`."""
-
-    capital: float
-    execution: Execution
-    lag: int
-    same_bar: bool
-    costs_bps: float
-    slippage_bps: float
-    borrow_bps: float
-    max_weight: float | None
-    gross: float | None
-    net: float | None
-    no_trade_band: float
-    max_turnover: float | None
-    delisting_return: float
-    tranches: int
-    impact: bool
+EQUAL_WEIGHT = "equal weight of the universe"
+"""The name of the benchmark where none is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -57,6 +40,8 @@ class Backtest:
         Its simple returns in the sessions after the first, as fractions.
     benchmark_name : str
         What the benchmark is, in words.
+    members : ndarray of shape (n_sessions, n_symbols), bool, or None
+        The universe that the equal weight is of; None for all names.
     skipped_decisions : int
         Decisions that could not be taken, because nothing was known of whom to hold.
     optimizer : str or None
@@ -72,6 +57,7 @@ class Backtest:
     sessions_per_year: float
     benchmark: Floats
     benchmark_name: str
+    members: Booleans | None = None
     skipped_decisions: int = 0
     optimizer: str | None = None
     failed_solves: int | None = None
@@ -232,8 +218,12 @@ class Backtest:
         """
         done = self.simulation
         options = done.options.with_delisting_return(delisting_return)
-        again = simulate(done.panel, done.targets, decided=done.decided, options=options)
-        return replace(self, simulation=again)
+        again = replace(self, simulation=simulate(done.panel, done.targets, decided=done.decided, options=options))
+        if self.benchmark_name != EQUAL_WEIGHT:
+            return again
+        # The same names are delisted there.
+        theirs = equal_weight_returns(done.panel, members=self.members, delisting_return=delisting_return)
+        return replace(again, benchmark=theirs)
 
     @property
     def stressed(self) -> Backtest | None:
@@ -373,9 +363,10 @@ def backtest(
     )
     targets, decided = read_targets(weights, market)
     done = simulate(market.panel, targets, decided=decided, decide=decide, options=chosen)
+    members: Booleans | None = None
     if benchmark is None:
         members = None if universe is None else read_members(universe, market)
-        returns = equal_weight_returns(market.panel, members=members)
+        returns = equal_weight_returns(market.panel, members=members, delisting_return=chosen.delisting_return)
     else:
         returns = read_benchmark(benchmark, market)
     return Backtest(
@@ -384,6 +375,7 @@ def backtest(
         is_adjusted=adjusted,
         sessions_per_year=sessions_per_year,
         benchmark=returns,
-        benchmark_name="equal weight of the universe" if benchmark is None else "benchmark prices",
+        benchmark_name=EQUAL_WEIGHT if benchmark is None else "benchmark prices",
+        members=members,
         skipped_decisions=skipped_decisions,
     )

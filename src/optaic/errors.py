@@ -58,6 +58,8 @@ class OptaicError(Exception):
         super().__init__(message)
         self.message = message
         self.next_step = next_step
+        if next_step is not None:
+            self.add_note(f"next: {next_step}")
 
 
 class InvalidInputError(OptaicError):

@@ -358,3 +358,12 @@ def test_what_cannot_be_optimised_is_refused_before_anything_is_written(
         research.declare(MINIMUM.replace(*change) + "  more: {kind: dataset, definition: 'sources:prices'}\n")
     assert said in caught.value.message
     assert research.freshness() == before
+
+
+def test_a_limit_of_turnover_that_limits_nothing_is_told(research: Research) -> None:
+    research.declare(MINIMUM + "    constraints: {turnover: 0.05}\n")
+    run = research.ledger.run("minimum", recursive=True)
+    assert run.status == "completed", run.reason
+    report = run.artifact("report.html").decode()
+    assert "turnover limits nothing: there are no previous weights" in report
+    assert "turnover: 0.05" in report

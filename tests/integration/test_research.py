@@ -47,7 +47,10 @@ def test_a_backtest_brings_everything_up_to_date_and_keeps_what_it_held_traded_a
     first = tables["weights"].filter(pl.col("date") == tables["weights"]["date"][0])
     assert (first["date"][0].isoformat(), first.height) == ("2021-03-01", 6)
     assert first["weight"].to_list() == pytest.approx([1 / 6] * 6, abs=1e-3)
-    assert b"backtest" in run.artifact("report.html")
+    report = run.artifact("report.html").decode()
+    assert "backtest" in report
+    for assumption in ("monthly, at the close", "of the names that have a signal, in equal weights", "10,000,000"):
+        assert assumption in report
     slices = {item.role: (str(item.first_date), str(item.last_date)) for item in run.inputs}
     assert slices == {"prices": ("2021-02-01", "2022-06-30"), "signal": ("2021-02-26", "2022-06-30")}
 

@@ -270,4 +270,6 @@ def test_a_notebook_that_slept_through_its_lease_is_told_and_changes_nothing(pro
     assert project.dump() == before
     output = project.output()
     assert output.count("refused: ") == 3, output
-    assert output.rstrip().splitlines()[-1].startswith("optaic.errors.LeaseLostError")
+    error, step = output.rstrip().splitlines()[-2:]
+    assert error.startswith("optaic.errors.LeaseLostError")
+    assert step.startswith("next: look at the run with: optaic show ")

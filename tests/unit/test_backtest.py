@@ -275,3 +275,40 @@ def test_a_backtest_is_shown_in_one_line() -> None:
     shown = repr(run())
     assert shown.startswith("<Backtest of ")
     assert "\n" not in shown
+
+
+def test_a_benchmark_may_have_a_gap_and_must_not_end_early() -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=number) for number in range(10)]
+    prices = pl.DataFrame({"date": days, "A": np.linspace(10.0, 12.0, 10)})
+    weights = pl.DataFrame({"date": days[:1], "A": [1.0]})
+    index = pl.DataFrame({"date": days, "close": np.linspace(5.0, 6.0, 10)})
+
+    def measured(benchmark: pl.DataFrame) -> Any:
+        return optaic.backtest(weights=weights, prices=prices, benchmark=benchmark, **FREE).metrics["beta"]
+
+    assert measured(index[:5]) is not None, "a close may stand for five sessions"
+    assert measured(pl.concat([index[:1], index[-1:]])) is not None
+    with pytest.raises(InvalidInputError, match=r"its last close is of 2024-01-04, 6 sessions before 2024-01-10"):
+        measured(index[:4])
+
+
+@pytest.mark.parametrize("delisting_return", [0.0, -0.3])
+def test_the_equal_weight_of_all_names_does_as_its_benchmark_does_also_where_names_end(delisting_return: float) -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=number) for number in range(20)]
+    random = np.random.default_rng(3)
+    closes = 100.0 * np.cumprod(1.0 + random.normal(0.0, 0.02, (20, 2)), axis=0)
+    closes[8:, 1] = np.nan
+    prices = pl.DataFrame({"date": days, "A": closes[:, 0], "B": closes[:, 1]})
+    # Held until the sixth session without a price, as the benchmark holds it.
+    both = pl.DataFrame({"date": days, "A": [0.5] * 13 + [1.0] * 7, "B": [0.5] * 13 + [0.0] * 7})
+    options: dict[str, Any] = {"same_bar": True, "borrow_bps": 0.0, "delisting_return": delisting_return}
+    done = optaic.backtest(weights=both, prices=prices, **FREE, **options)
+    for one in (done, done.with_delisting_return(-0.5)):
+        assert one.metrics["tracking_error"] == pytest.approx(0.0, abs=1e-9)
+        assert one.metrics["delisted_positions"] == 1
+
+
+def test_the_next_step_stands_under_the_traceback_too() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        run(weights=WEIGHTS.rename({"A": "C"}))
+    assert caught.value.__notes__ == [f"next: {caught.value.next_step}"]

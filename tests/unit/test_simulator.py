@@ -131,3 +131,25 @@ def test_an_expression_over_predictions_that_are_in_sample_is_refused(store: Obj
         pytest.raises(InSampleInputError, match="rows of p are in-sample"),
     ):
         evaluate(context)
+
+
+def test_what_it_is_measured_against_does_not_depend_on_when_it_decides(store: ObjectStore) -> None:
+    first, last = dt.date(2024, 1, 2), dt.date(2024, 6, 28)
+    days = sessions(first, last, "XNYS")
+    closes = 100.0 * np.cumprod(1.0 + np.random.default_rng(2).normal(0.0, 0.02, (len(days), 2)), axis=0)
+    keys = {"date": [day for day in days for _ in "AB"], "symbol": ["A", "B"] * len(days)}
+    prices = Dataset(store, known_at={"lag": "close"})
+    prices.refresh(pl.DataFrame({**keys, "close": closes.ravel()}))
+    signal, universe = Dataset(store, known_at={"lag": "close"}), Dataset(store, known_at={"lag": "close"})
+    signal.runs, universe.runs = 9, 19
+    signal.refresh(panel(first, last, "value", A=2.0, B=1.0))
+    # B leaves in the midst of a month.
+    told = [(days[0], "A", True), (days[0], "B", True), (days[30], "B", False)]
+    universe.refresh(pl.DataFrame(told, schema=["date", "symbol", "member"], orient="row"))
+    found: list[list[float]] = []
+    for rebalance in ("daily", "monthly", 17):
+        with opened(prices=prices, signal=signal, universe=universe) as context:
+            found.append(simulate(context, adjusted=True, rebalance=rebalance).benchmark.tolist())
+    assert found[0] == found[1] == found[2]
+    alone = closes[32:, 0] / closes[31:-1, 0] - 1.0
+    assert found[0][31:] == pytest.approx(alone.tolist(), abs=1e-12), "from the session on in which B is sold"

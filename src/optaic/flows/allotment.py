@@ -69,10 +69,12 @@ def write_report(
         holdings=holdings,
         residuals=_residuals(solution.constraints, weights),
         chips=(str(task.standing),),
-        warnings=_warnings(evidence, solution),
+        warnings=_warnings(setup, evidence, solution),
         assumptions={
             "optimiser": str(task.code_ref),
             "params": ", ".join(f"{name}: {value}" for name, value in _own_params(task).items()) or "its defaults",
+            "constraints": ", ".join(f"{name}: {value:g}" for name, value in setup["constraints"].items())
+            or "those of its params",
             "decided on": known,
             "lookback": f"{setup['lookback']} sessions; names without a price on each of them are left out",
             "expected returns": expected,
@@ -98,8 +100,17 @@ def _residuals(constraints: Sequence[Constraint], weights: Floats) -> list[Resid
     return [Residual(constraint=one.text, value=one.residual(weights), tolerance=TOLERANCE) for one in constraints]
 
 
-def _warnings(evidence: Evidence, solution: Solution) -> list[str]:
+def without_effect(setup: Mapping[str, Any], evidence: Evidence) -> str | None:
+    """Say that a declared constraint limits nothing here; None if each of them does."""
+    if "turnover" in setup["constraints"] and evidence.previous is None:
+        return "constraints: turnover limits nothing: there are no previous weights, so all of it is a first purchase"
+    return None
+
+
+def _warnings(setup: Mapping[str, Any], evidence: Evidence, solution: Solution) -> list[str]:
     said: list[str] = []
+    if (idle := without_effect(setup, evidence)) is not None:
+        said.append(f"{idle}.")
     if solution.fallback is not None:
         said.append(
             f"The solver gave no solution ({solution.status}): the weights are those of the declared fallback, "

@@ -13,7 +13,7 @@ import polars as pl
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.optimizer import OPTIONAL_ROLES, Fallback
 from optaic.errors import InvalidInputError, SolverFailedError
-from optaic.flows.allotment import write_report
+from optaic.flows.allotment import without_effect, write_report
 from optaic.flows.calendar import annual_sessions
 from optaic.flows.context import RunContext
 from optaic.flows.evidence import Evidence, gather
@@ -83,8 +83,9 @@ def optimize(
         expected_returns=evidence.expected_returns,
         groups=evidence.groups,
     )
-    for note in solution.notes:
-        context.say(note, level="WARNING")
+    for note in (*solution.notes, without_effect(setup, evidence)):
+        if note is not None:
+            context.say(note, level="WARNING")
     context.progress(70, solution.status)
     weights = solution.weights
     if weights is None:

@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from optaic.domain.alert import Alert
+from optaic.domain.known import DEFAULT_CALENDAR
 from optaic.flows.calendar import annual_sessions
 from optaic.flows.context import RunContext
+from optaic.flows.decision import decision_times
 from optaic.flows.features import PRICES
 from optaic.flows.finding import Finding, Settings, no_verdict, write_figure
 from optaic.flows.grid import DATE, Floats, to_grid, value_column
 from optaic.flows.sample import MIDDLE, read_prices
 from optaic.flows.task import Task
-from optaic.flows.universe import UNIVERSE
+from optaic.flows.universe import UNIVERSE, is_member, members_by
 from optaic.quant.labels import Transform, forward_returns, transform_labels
 from optaic.quant.periods import rolling_sharpe_ratio
 from optaic.quant.predictions import direction_accuracy
@@ -147,8 +150,12 @@ def check_predictions(task: Task, context: RunContext, settings: Settings) -> Fi
     predicted = to_grid(frame, "prediction", dates=prices.dates, symbols=prices.symbols).values
     delisting = np.full(len(prices.symbols), float(target.get("delisting_return") or 0.0))
     raw = forward_returns(prices.values, horizon=horizon, lag=lag, delisting_returns=delisting)
-    # Labels are those of the training: adjusted prices, and across members alone, who are all that has predictions.
-    members = np.isfinite(predicted) if UNIVERSE in context.inputs else None
+    # Labels are those of the training: adjusted prices, and across members alone.
+    members: npt.NDArray[np.bool_] | None = None
+    if UNIVERSE in context.inputs:
+        dates = frame["date"].unique().sort()
+        decisions = decision_times(dates, str(task.config.get("calendar", DEFAULT_CALENDAR)))
+        members = is_member(members_by(context, decisions), prices.dates, prices.symbols)
     labels = transform_labels(raw, transform, members=members, prices=prices.values, horizon=horizon)
     close = value_column(context.input(PRICES), "close")
     assumptions = {

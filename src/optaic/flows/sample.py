@@ -12,9 +12,10 @@ import polars as pl
 
 from optaic.errors import InvalidInputError
 from optaic.flows.context import RunContext
+from optaic.flows.decision import decision_times
 from optaic.flows.features import PRICES, Features, event_dates, read_features
 from optaic.flows.grid import DATE, SYMBOL, Grid, to_grid, value_column
-from optaic.flows.universe import UNIVERSE
+from optaic.flows.universe import UNIVERSE, is_member, members_by
 from optaic.quant.adjust import adjust_prices
 from optaic.quant.labels import Transform, forward_returns, transform_labels
 
@@ -101,8 +102,8 @@ def read_samples(context: RunContext, target: Mapping[str, Any], *, calendar: st
     names = found.fill_null(-1).to_numpy().astype(np.int64)
     members: npt.NDArray[np.bool_] | None = None
     if UNIVERSE in context.inputs:
-        members = np.zeros(labels.shape, dtype=np.bool_)
-        members[places[names >= 0], names[names >= 0]] = True
+        # All members at t, also those without a feature: what a label is does not depend on the features.
+        members = is_member(members_by(context, decision_times(dates, calendar)), prices.dates, prices.symbols)
     transformed = transform_labels(
         labels, target["transform"], members=members, prices=prices.values, horizon=target["horizon"]
     )

@@ -44,11 +44,14 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
     growth = np.concatenate([[1.0], np.cumprod(1.0 + done.benchmark)])
     curve = equity.select("date", "value").with_columns(pl.Series("benchmark", capital * growth))
     assumptions = {
+        **_decided(task),
         "view": "replay: each decision saw what was known before the next session opened"
         if view == "replay"
         else "latest: decisions saw the data as they are now",
         "survivorship": _percent(metrics["survivorship"]),
         **{name: _worded(value) for name, value in options["assumptions"].items()},
+        "capital": f"{capital:,.0f}",
+        "limits": _limits(options) or "none",
         "execution": f"{options['execution']}, {done.simulation.options.delay} session(s) after the decision",
         "borrow": f"{options['borrow_bps']:g} bps a year on short positions",
         "risk_free": str(metrics["risk_free"]),
@@ -89,6 +92,28 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         benchmark=done.benchmark_name,
     )
     return backtest_page(report)
+
+
+def _decided(task: Task) -> dict[str, str]:
+    """Say when it decides, and how a signal becomes a portfolio; nothing of a simulator that has no such params."""
+    params, roles = task.params, {one.role for one in task.inputs}
+    if "weights" in roles:
+        return {"decides": "on the dates that the weights have rows of"}
+    if "rebalance" not in params:
+        return {}
+    rebalance, offset = params["rebalance"], params.get("rebalance_offset", 0)
+    when = f"every {rebalance} sessions" if isinstance(rebalance, int) else f"{rebalance}, at the close"
+    said = {"decides": f"{when}, {offset} session(s) later" if offset else when}
+    if "signal" in roles and "top" in params:
+        sold = ", and sells as many of the lowest" if params.get("long_short") else ""
+        said["holds"] = f"the highest {params['top']:g} of the names that have a signal, in equal weights{sold}"
+    return said
+
+
+def _limits(options: Mapping[str, Any]) -> str:
+    given = {name: options[name] for name in ("max_weight", "gross", "net", "max_turnover")}
+    given["no_trade_band"] = options["no_trade_band"] or None
+    return ", ".join(f"{name}: {value:g}" for name, value in given.items() if value is not None)
 
 
 def _percent(value: Any) -> str:

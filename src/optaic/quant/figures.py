@@ -60,7 +60,7 @@ def measure(
     )
 
 
-def equal_weight_returns(panel: Panel, *, members: Booleans | None = None) -> Floats:
+def equal_weight_returns(panel: Panel, *, members: Booleans | None = None, delisting_return: float = 0.0) -> Floats:
     """Compute the returns of the equal weight: of all names with a price, rebalanced at each close without costs.
 
     It is simulated as any portfolio is: with splits, dividends and delistings; who has no price stands at the last one.
@@ -71,6 +71,8 @@ def equal_weight_returns(panel: Panel, *, members: Booleans | None = None) -> Fl
         Prices, and what happens to their holders.
     members : ndarray of shape (n_sessions, n_symbols), bool, optional
         Who is in the universe at each close. All names if left out.
+    delisting_return : float
+        Return of delisted names whose own is not known, from their last price; as a fraction.
 
     Returns
     -------
@@ -91,7 +93,9 @@ def equal_weight_returns(panel: Panel, *, members: Booleans | None = None) -> Fl
         held &= members
     counts = held.sum(axis=1)
     targets = held / np.maximum(counts, 1)[:, None]
-    free = SimulatorOptions(capital=1.0, same_bar=True, costs_bps=0.0, borrow_bps=0.0)
+    free = SimulatorOptions(
+        capital=1.0, same_bar=True, costs_bps=0.0, borrow_bps=0.0, delisting_return=delisting_return
+    )
     return simulate(replace(panel, cash_rates=None), targets, decided=counts > 0, options=free).returns
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from optaic.errors import InvalidInputError
 from optaic.quant.panel import Booleans, Dates, Floats, Panel
+from optaic.quant.simulate import MISSING_SESSIONS
 from optaic.quant.wide import Wide, align, read_frame, refuse_values, spread
 
 
@@ -134,7 +135,8 @@ def read_benchmark(benchmark: Any, market: Market) -> Floats:
     Raises
     ------
     InvalidInputError
-        If it is no such table, a price is not positive, or the first is later than the first session.
+        If it is no such table, a price is not positive, the first is later than the first session, or the last more
+        than 5 sessions before the last session.
     """
     return benchmark_returns(benchmark, market.grid.dates)
 
@@ -157,9 +159,15 @@ def benchmark_returns(benchmark: Any, dates: Dates) -> Floats:
     Raises
     ------
     InvalidInputError
-        If it is no such table, a price is not positive, or the first is later than the first session.
+        If it is no such table, a price is not positive, the first is later than the first session, or the last more
+        than 5 sessions before the last session.
     """
-    prices = _carry(benchmark, "close", "benchmark", dates)
+    prices, known = _carry(benchmark, "close", "benchmark", dates)
+    if len(known) and (missing := int((dates > known[-1]).sum())) > MISSING_SESSIONS:
+        raise InvalidInputError(
+            f"benchmark: its last close is of {known[-1]}, {missing} sessions before {dates[-1]}",
+            next_step="give one that goes on, or end where it does",
+        )
     if not ((prices > 0) & np.isfinite(prices)).all():
         raise InvalidInputError("benchmark: a price is not positive", next_step="leave days without a price out")
     return prices[1:] / prices[:-1] - 1.0
@@ -189,7 +197,7 @@ def read_rates(cash_rates: Any, dates: Dates) -> Floats | None:
         return None
     if isinstance(cash_rates, (int, float)):
         return np.full(len(dates), float(cash_rates))
-    return _carry(cash_rates, "rate", "cash_rates", dates)
+    return _carry(cash_rates, "rate", "cash_rates", dates)[0]
 
 
 def read_members(universe: Any, market: Market) -> Booleans:
@@ -276,8 +284,8 @@ def _by_symbol(returns: Mapping[str, float] | None, symbols: list[str]) -> Float
     return np.array([returns.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
 
 
-def _carry(frame: Any, value: str, name: str, dates: Dates) -> Floats:
-    """Read a series, and give each session its last value up to that date."""
+def _carry(frame: Any, value: str, name: str, dates: Dates) -> tuple[Floats, Dates]:
+    """Read a series; give each session its last value up to that date, and the dates of the series."""
     table = read_frame(frame, name)
     if table.columns.count(value) != 1:
         raise InvalidInputError(
@@ -289,4 +297,4 @@ def _carry(frame: Any, value: str, name: str, dates: Dates) -> Floats:
         raise InvalidInputError(
             f"{name}: there is no {value} up to {dates[0]}", next_step=f"start {name} no later than the prices"
         )
-    return known.values[row, 0]
+    return known.values[row, 0], known.dates

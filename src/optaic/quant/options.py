@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from optaic.errors import InvalidInputError
 
@@ -123,6 +123,26 @@ class SimulatorOptions:
             Return from the last price, as a fraction; at least -1.
         """
         return replace(self, delisting_return=delisting_return)
+
+
+class BacktestOptions(TypedDict, total=False):
+    """The options of `optaic.backtest`; what they mean, and what they are if left out, stands at `SimulatorOptions`."""
+
+    capital: float
+    execution: Execution
+    lag: int
+    same_bar: bool
+    costs_bps: float
+    slippage_bps: float
+    borrow_bps: float
+    max_weight: float | None
+    gross: float | None
+    net: float | None
+    no_trade_band: float
+    max_turnover: float | None
+    delisting_return: float
+    tranches: int
+    impact: bool
 
 
 def _check_lag(lag: object, *, is_same_bar: bool) -> None:
