@@ -14,6 +14,7 @@ import pytest
 
 import optaic
 from optaic.backtesting import Backtest
+from optaic.cli.figure import print_metrics
 from optaic.errors import ProjectFileError
 from tests.research import Research, open_research
 
@@ -82,7 +83,9 @@ def work_out(prices: pl.DataFrame, *, start: dt.date, end: dt.date) -> Backtest:
     )
 
 
-def test_a_backtest_follows_an_optimiser_as_if_its_weights_had_been_worked_out_by_hand(lone: Research) -> None:
+def test_a_backtest_follows_an_optimiser_as_if_its_weights_had_been_worked_out_by_hand(
+    lone: Research, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = lone.ledger.run("follows", recursive=True)
     assert (run.status, run.type, run.version) == ("completed", "BacktestRun", 1), run.reason
     start, end = dt.date(2021, 2, 1), dt.date(2022, 6, 30)
@@ -100,6 +103,11 @@ def test_a_backtest_follows_an_optimiser_as_if_its_weights_had_been_worked_out_b
     said = "inverse version 1, skfolio.optimization:InverseVolatility, lookback 60 sessions"
     counts = {"optimizer": said, "failed_solves": 0, "fallbacks": 0, "skipped_decisions": 1}
     assert {name: run.metrics[name] for name in counts} == counts
+    monkeypatch.setenv("COLUMNS", "100")
+    print_metrics(run)
+    *figures, sentence = capsys.readouterr().out.splitlines()
+    assert max(map(len, figures)) <= 100, "what is long takes no room of the figures"
+    assert sentence == f"optimizer  {said}"
     report = run.artifact("report.html").decode()
     assert said in report
     assert "0 failed, 0 fallbacks used" in report

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from optaic.backtesting import Backtest
-from optaic.errors import InSampleInputError, NothingKnownError
+from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
 from optaic.flows.calendar import sessions
 from optaic.procedures.expression import evaluate
 from optaic.procedures.simulator import simulate
@@ -153,3 +153,17 @@ def test_what_it_is_measured_against_does_not_depend_on_when_it_decides(store: O
     assert found[0] == found[1] == found[2]
     alone = closes[32:, 0] / closes[31:-1, 0] - 1.0
     assert found[0][31:] == pytest.approx(alone.tolist(), abs=1e-12), "from the session on in which B is sold"
+
+
+def test_a_column_that_an_input_does_not_have_is_named_with_what_may_have_been_meant(store: ObjectStore) -> None:
+    first, last = dt.date(2024, 1, 2), dt.date(2024, 2, 29)
+    prices, signal = Dataset(store, known_at={"lag": "close"}), Dataset(store, known_at={"lag": "close"})
+    prices.refresh(panel(first, last, "close", A=10.0, B=20.0))
+    signal.runs = 9
+    signal.refresh(panel(first, last, "value", A=1.0, B=2.0))
+    for role, column, meant in (("signal", "valu", "value"), ("prices", "closes", "close")):
+        with (
+            opened(prices=prices, signal=signal, columns={role: (column,)}) as context,
+            pytest.raises(InvalidInputError, match=f"{role} has no column '{column}'; did you mean '{meant}'"),
+        ):
+            simulate(context, adjusted=True)

@@ -17,6 +17,8 @@ _MANY = 16
 
 _ERROR = "_standard_error"
 
+_SENTENCE = 32
+"""A value with more characters stands below the table."""
 _TWO_COLUMNS = 84
 """Characters that two columns need."""
 
@@ -26,6 +28,9 @@ def print_metrics(run: RunHandle) -> None:
     rows = _rows(run)
     if not rows:
         return
+    # A sentence among numbers would take the room of all of them.
+    sentences = [row for row in rows if len(row[1]) > _SENTENCE]
+    rows = [row for row in rows if len(row[1]) <= _SENTENCE]
     render.say()
     headings = [Heading(name="metric"), Heading(name="value", is_number=True)]
     if len(rows) > _MANY and shutil.get_terminal_size((80, 24)).columns >= _TWO_COLUMNS:
@@ -34,6 +39,8 @@ def print_metrics(run: RunHandle) -> None:
         render.print_table([*headings, *headings], [[*one, *other] for one, other in zip(rows, right, strict=False)])
     else:
         render.print_table(headings, rows)
+    for name, text in sentences:
+        render.say_fact(f"{name}  ", text)
 
 
 def _rows(run: RunHandle) -> list[list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.suggestion import did_you_mean
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InvalidInputError, InvalidOutputError
 from optaic.flows.input import Input
@@ -135,15 +136,25 @@ def value_column(source: Input, *preferred: str) -> str:
     Raises
     ------
     InvalidInputError
-        If there are several, and none of them is preferred.
+        If there are several, and none of them is preferred; or the one that is meant is not there.
     """
     columns = source.columns
     if len(columns) == 1:
+        _check_column(source, columns[0])
         return columns[0]
     for name in preferred or (VALUE,):
         if name in columns:
+            _check_column(source, name)
             return name
     raise InvalidInputError(
         f"{source.instance} has the columns {', '.join(columns)}: which one is read?",
         next_step=f"declare it in inputs, as {source.instance}[{columns[0] if columns else 'close'}]",
     )
+
+
+def _check_column(source: Input, name: str) -> None:
+    if name not in source.all_columns and name not in source.keys:
+        raise InvalidInputError(
+            f"{source.instance} has no column {name!r}{did_you_mean(name, source.all_columns)}",
+            next_step=f"it has: {', '.join(source.all_columns) or 'none'}",
+        )

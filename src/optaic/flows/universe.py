@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from optaic.domain.known import DECLARE
 from optaic.domain.version import DELETED, KNOWN_AT
 from optaic.errors import InvalidInputError, NothingKnownError
 from optaic.flows.context import RunContext
@@ -66,8 +67,7 @@ def members_by(context: RunContext, decisions: pl.DataFrame) -> pl.DataFrame:
         raise NothingKnownError(
             f"no row of {context.input(UNIVERSE).instance} was known when it was decided: the first was known at "
             f"{rows[KNOWN_AT].min()}",
-            next_step='declare when its rows are known, known_at: {lag: "close + 2h"}, and give the dataset a new '
-            "name: rows that are stored keep the instant that they have",
+            next_step=DECLARE,
         )
     withdrawn = seen.filter(DELETED)[SYMBOL].unique().implode()
     states = pl.concat(

@@ -173,7 +173,8 @@ def simulate(
             weights = _long(targets, taken, sessions, symbols)
     if weights.is_empty():
         raise NoOutputError(
-            f"{ctx.instance}: no decision could be taken from {dates[0]} to {dates[-1]}: no name had a signal",
+            f"{ctx.instance}: no decision could be taken from {dates[0]} to {dates[-1]}: no name "
+            f"{'with a price' if members is None else 'of the universe with a price'} had a signal",
             next_step="look at the dates of the signal, and for how many names it has values: optaic show",
         )
     ctx.progress(40, "decided" if pursued is None else "deciding")
