@@ -6,7 +6,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +40,11 @@ PARQUET = "application/vnd.apache.parquet"
 
 DEFAULT_KEY = ("date", "symbol")
 
-LEFT_OUT: Mapping[str, str] = {
-    ".html": "a page for people; what it shows is compared where it comes from",
-    ".skops": "the bytes of a stored model are never the same twice; what it predicts is compared",
-}
-"""Files that are not compared, by suffix, and why."""
+PAGE = "a page for people; what it shows is compared where it comes from"
+"""Why a page is not compared."""
+
+MODEL = "a stored model with other bytes, which an equal one may have too; what it predicts is compared"
+"""Why a stored model is not compared where its digest is another."""
 
 
 def add_comparison(original: Original, task: Task, result: Result, context: RunContext, store: ObjectStore) -> Result:
@@ -98,7 +98,7 @@ def judge(original: Original, task: Task, result: Result, store: ObjectStore) ->
     """Compare a reproduction's result with its original.
 
     Compared are what a refresh of a dataset found changed, artifacts by name (Parquet tables and JSON documents value
-    by value, all others by digest), and metrics by name. Times, durations and `LEFT_OUT` are not.
+    by value, all others by digest), and metrics by name. Times, durations and pages are not, nor models that both have.
 
     Parameters
     ----------
@@ -132,8 +132,7 @@ def judge(original: Original, task: Task, result: Result, store: ObjectStore) ->
         compared.append(CHANGES)
     theirs, ours = _files(original.artifacts), _files(result.artifacts)
     for name in sorted({*theirs, *ours}):
-        kinds = {files[name].kind for files in (theirs, ours) if name in files}
-        why = LEFT_OUT.get(".html" if "report" in kinds else Path(name).suffix.lower())
+        why = _why_left_out([files[name] for files in (theirs, ours) if name in files])
         if why is not None:
             left_out[name] = why
             continue
@@ -142,6 +141,15 @@ def judge(original: Original, task: Task, result: Result, store: ObjectStore) ->
     metrics = {name: _as_stored(value) for name, value in result.metrics.items()}
     found += compare_metrics(original.run_type, original.metrics, metrics)
     return conclude(found, compared=[*compared, "metrics"], left_out=left_out)
+
+
+def _why_left_out(files: Sequence[Artifact]) -> str | None:
+    """Say why a file is not compared, of the original and the reproduction, or of the one that has it."""
+    suffix = Path(files[0].name).suffix.lower()
+    if suffix == ".html" or any(one.kind == "report" for one in files):
+        return PAGE
+    has_other_bytes = len({one.stored.sha256 for one in files}) > 1
+    return MODEL if suffix == ".skops" and has_other_bytes else None
 
 
 def _keys_of(task: Task) -> tuple[str, ...]:
