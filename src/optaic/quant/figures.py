@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optaic.quant.options import SimulatorOptions
+from optaic.quant.options import MISSING_SESSIONS, SimulatorOptions
 from optaic.quant.panel import Booleans, Floats, Integers, Panel, cash_returns, year_fractions
-from optaic.quant.simulate import MISSING_SESSIONS, simulate
+from optaic.quant.simulate import simulate
 from optaic.quant.simulation import Simulation
 from optaic.quant.summary import Book, Figure, summarize
 from optaic.quant.trades import Episodes, find_episodes

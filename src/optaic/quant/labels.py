@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optaic.errors import InvalidInputError
+from optaic.quant.options import MISSING_SESSIONS
 from optaic.quant.ranks import rank_rows
 from optaic.quant.series import FloatArray, as_mask, as_panel
 
@@ -45,8 +46,7 @@ def forward_returns(
     lag
         Sessions from the decision at t to the entry: that of the backtest. 0 enters at the price that the signal saw.
     delisting_returns : array_like of shape (n_symbols,), optional
-        What a symbol returned after its last price, as a fraction; NaN for one that is not delisted, or at its last
-        price. It counts only for symbols whose prices end before the panel does.
+        What a holder of a symbol earned on its last price when it was delisted, as a fraction; NaN for nothing.
 
     Returns
     -------
@@ -60,15 +60,16 @@ def forward_returns(
 
     Notes
     -----
-    Names are never dropped for what happens after entry: an exit without a price is at the last price before it, and
-    past the end of a symbol's prices the delisting return is earned on top, once. So y depends on the future, as a
-    label must, but whether it exists depends on t + lag alone, and on the end of the panel.
+    A label is what a position earns in the simulator without costs, from entry to exit: where there is no price it
+    stands at the last one, for `MISSING_SESSIONS` sessions in a row; in the next one it is delisted, ends, and earns
+    the delisting return. So names are never dropped for what happens after entry: y depends on the future, as a label
+    must, but whether it exists depends on t + lag alone, and on the end of the panel.
 
     Examples
     --------
-    >>> prices = np.array([[10.0, 10.0], [10.0, 20.0], [11.0, 18.0], [11.0, np.nan]])
-    >>> forward_returns(prices, horizon=1, delisting_returns=[0.0, -0.3])[:2].round(4).tolist()
-    [[0.1, -0.1], [0.0, -0.3]]
+    >>> prices = np.array([[10.0], [20.0], [18.0], *[[np.nan]] * 6])
+    >>> forward_returns(prices, horizon=6, delisting_returns=[-0.5])[:2].round(4).ravel().tolist()
+    [-0.1, -0.5]
     """
     if horizon < 1 or lag < 0:
         raise InvalidInputError(
@@ -87,19 +88,25 @@ def forward_returns(
             )
     labels = np.full(panel.shape, np.nan)
     if n_sessions > lag + horizon:
-        exits = _last_marks(panel, after)
-        labels[: n_sessions - lag - horizon] = exits[lag + horizon :] / panel[lag : n_sessions - horizon] - 1.0
+        entries = panel[lag : n_sessions - horizon]
+        labels[: n_sessions - lag - horizon] = _worth(panel, after, horizon)[lag:] / entries - 1.0
     return labels
 
 
-def _last_marks(panel: FloatArray, after: FloatArray) -> FloatArray:
-    """Carry each price forward; past the last one, with the delisting return on it."""
-    there = ~np.isnan(panel)
-    row = np.arange(len(panel), dtype=np.int64)[:, None]
-    latest = np.maximum.accumulate(np.where(there, row, 0), axis=0)
-    marks = np.take_along_axis(panel, latest, axis=0)
-    ended = row > latest[-1:]
-    return np.where(ended, marks * (1.0 + after), marks)
+def _worth(panel: FloatArray, after: FloatArray, horizon: int) -> FloatArray:
+    """Give what a share bought in each session but the last `horizon` is worth that many sessions later."""
+    n_sessions = len(panel)
+    row = np.arange(n_sessions)[:, None]
+    latest = np.maximum.accumulate(np.where(np.isnan(panel), -1, row), axis=0)
+    marks = np.take_along_axis(panel, np.maximum(latest, 0), axis=0)
+    is_delisting = (row - latest == MISSING_SESSIONS + 1) & (latest >= 0)
+    ends = np.where(is_delisting, row, n_sessions)
+    ends = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
+    exits = np.broadcast_to(row[horizon:], (n_sessions - horizon, panel.shape[1]))
+    end = ends[: n_sessions - horizon]
+    is_ended = end <= exits
+    worth = np.take_along_axis(marks, np.where(is_ended, end, exits), axis=0)
+    return np.where(is_ended, worth * (1.0 + after), worth)
 
 
 def trailing_volatility(prices: npt.ArrayLike, *, window: int = VOLATILITY_WINDOW) -> FloatArray:

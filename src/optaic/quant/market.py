@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from optaic.errors import InvalidInputError
+from optaic.quant.options import MISSING_SESSIONS
 from optaic.quant.panel import Booleans, Dates, Floats, Panel
-from optaic.quant.simulate import MISSING_SESSIONS
 from optaic.quant.wide import Wide, align, read_frame, refuse_values, spread
 
 

@@ -10,6 +10,9 @@ from optaic.errors import InvalidInputError
 
 Execution = Literal["close", "open"]
 
+MISSING_SESSIONS = 5
+"""A position stands at its last price for so many sessions in a row without a close; the next one ends it."""
+
 STRESSED_DELISTING_RETURN = -0.30
 """What a backtest with delisted names is repeated with (Shumway 1997, for delistings from NYSE and AMEX)."""
 

@@ -17,13 +17,10 @@ from collections.abc import Callable
 import numpy as np
 
 from optaic.errors import InvalidInputError
-from optaic.quant.options import SimulatorOptions
+from optaic.quant.options import MISSING_SESSIONS, SimulatorOptions
 from optaic.quant.panel import Booleans, Floats, Panel, year_fractions
 from optaic.quant.selection import cap_weights
 from optaic.quant.simulation import Delistings, Simulation, split_positions
-
-MISSING_SESSIONS = 5
-"""A position stands at its last price for so many sessions in a row without a close; the next one ends it."""
 
 _ROUNDING = 1e-12
 """Differences of weights that are rounding and not an order."""
