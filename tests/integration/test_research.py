@@ -229,6 +229,22 @@ def test_a_preview_says_what_a_signal_looks_like_and_foretells(research: Researc
     assert [one.id for one in found] == [run.id]
 
 
+def test_a_preview_has_every_row_that_its_dataset_will_have(research: Research) -> None:
+    # On the second date two names have a value of the date before, and no input any more.
+    fields = '{expression: "TS_REF(weight, 1)", inputs: {weight: halves}'
+    research.declare(
+        INSTANCES
+        + '  halves: {kind: dataset, definition: "sources:halves", known_at: observed}\n'
+        + f"  seen: {fields}, kind: experiment}}\n  kept: {fields}, kind: dataset}}\n"
+    )
+    preview = research.ledger.run("seen", recursive=True)
+    research.ledger.run("kept")
+    rows = preview.frame("preview")
+    kept = research.ledger.data("kept").select("date", "symbol", "value")
+    assert rows.drop_nulls("value").select("date", "symbol", "value").equals(kept)
+    assert (kept.height, preview.metrics["rows_computed"], preview.metrics["coverage"]) == (2, 6, pytest.approx(1 / 3))
+
+
 def test_an_experiment_is_promoted_to_a_dataset_and_all_else_in_the_file_stays(research: Research) -> None:
     before = (research.root / "optaic.yaml").read_text()
     changes = research.ledger.promote("look", "reversal")

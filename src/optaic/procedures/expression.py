@@ -35,8 +35,8 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     -------
     DataFrame
         `date` (Date), `symbol` (String), `value` (Float64), and `known_at` (UTC), the latest of what the value used;
-        sorted by date and symbol. A preview has a row for each name of which any input has a value on the date, the
-        value null where there is none; a dataset has those with a value.
+        sorted by date and symbol. A dataset has the rows with a value; a preview these, and the names of which any input
+        has a value on the date, their value null where there is none.
 
     Raises
     ------
@@ -74,7 +74,6 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     if ctx.config.get("kind") == "dataset":
         rows = rows.drop_nulls(VALUE)
     else:
-        rows = rows.filter(
-            grid.select(pl.any_horizontal(pl.col(role).is_not_null() for role in parsed.names)).to_series()
-        )
+        has_input = grid.select(pl.any_horizontal(pl.col(role).is_not_null() for role in parsed.names)).to_series()
+        rows = rows.filter(has_input | rows[VALUE].is_not_null())
     return rows.sort(DATE, SYMBOL)
