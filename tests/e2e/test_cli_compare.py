@@ -57,7 +57,9 @@ def test_reproduce_says_that_all_is_identical_after_the_working_tree_has_changed
     assert f"compared    identical to run {runs['first']['id'][:18]}" in told
     assert "none: trials make no versions" in told
     assert "next: optaic diff" in told
-    again = project.last("prices")
+    assert project.last("prices")["id"] == runs["second"]["id"]
+    again = project.json("runs", "--limit", "1")["items"][0]
+    again = project.json("show", again["id"])
     assert again["reproduces"] == runs["first"]["id"]
     assert again["comparison"]["verdict"] == "identical"
     assert (again["standing"], again["version"]) == ("trial", None)

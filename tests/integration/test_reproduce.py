@@ -163,6 +163,7 @@ def test_a_reproduction_is_reproduced_itself(project: Project, server: ForkServe
     file.write_text(ROWS.format("1.5"))
     second = reproduced(project, server, run)
     third = reproduced(project, server, second)
+    assert project.ledger.get("outside@latest").id == run.id
     assert verdict(second)[0] == "different"
     assert verdict(third) == ("identical", [])
     assert third.record.reproduces_id == second.id

@@ -260,7 +260,7 @@ def get(tx: Transaction, run_id: uuid.UUID) -> Run:
 
 
 def find(tx: Transaction, reference: str) -> Run:
-    """Read the run that a person means: an id, a unique prefix of one, or `TARGET@latest`, as targets are meant.
+    """Read the run that a person means: an id, a unique prefix, or `TARGET@latest`, the newest that reproduces none.
 
     Raises
     ------
@@ -274,7 +274,7 @@ def find(tx: Transaction, reference: str) -> Run:
         target = check_text(reference.removesuffix("@latest"), "the reference")
         name, _, kind = target.partition(".")
         kinds = [kind] if kind else [main_flow_kind(one) for one in InstanceKind]
-        query = query.where(instances.c.name == name, flows.c.kind.in_(kinds))
+        query = query.where(instances.c.name == name, flows.c.kind.in_(kinds), runs.c.reproduces_id.is_(None))
         row = tx.conn.execute(query.order_by(runs.c.submitted_at.desc(), runs.c.id.desc()).limit(1)).one_or_none()
         if row is None:
             raise NotFoundError(f"{target} has no runs", next_step=f"if optaic status lists it: optaic run {target}")

@@ -35,8 +35,8 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     -------
     DataFrame
         `date` (Date), `symbol` (String), `value` (Float64), and `known_at` (UTC), the latest of what the value used;
-        sorted by date and symbol. A dataset has the rows with a value; a preview these, and the names of which any input
-        has a value on the date, their value null where there is none.
+        sorted by date and symbol. A dataset has the rows with a value; a preview these, and those of names of which
+        any input has a value on the date, with null for their own.
 
     Raises
     ------
