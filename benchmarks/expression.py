@@ -3,6 +3,9 @@
 By hand is what a researcher writes: rolling expressions over symbols, aggregates over dates, a column for each step. It
 takes no care of NaN, of cross-sections without deviation, or of digits lost to offsets. Both start from the same frame,
 sorted by symbol and date, and give one column; their results are compared before anything is timed.
+
+By hand is timed with both engines of Polars: in memory, as ours, whose sums are the same in every call, and streaming,
+whose sums are not (docs/decisions/0009-sums-without-the-streaming-engine.md).
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-import statistics
 import time
 from collections.abc import Callable
 
@@ -95,20 +97,24 @@ def main() -> None:
     arguments = parser.parse_args()
     frame = make_panel(arguments.sessions, arguments.symbols)
     print(f"{frame.height:,} rows, medians of {arguments.rounds}, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':62s} {'ours':>12s} {'by hand':>12s} {'ratio':>11s}   seconds: wall, CPU")
-    totals = np.zeros(4)
+    print(
+        f"{'seconds: wall, CPU':62s} {'ours':>12s} {'in memory':>12s} {'ratio':>11s} {'streaming':>12s} {'ratio':>11s}"
+    )
+    totals = np.zeros(6)
     for text, by_hand in CASES:
-        rounds: list[tuple[float, float, float, float]] = []
+        rounds: list[tuple[float, ...]] = []
         for number in range(arguments.rounds):
-            ours, our_cpu, result = timed(lambda text=text: evaluate(text, frame))
-            hand, hand_cpu, expected = timed(lambda by_hand=by_hand: by_hand(frame.lazy()).select("value").collect())
-            rounds.append((ours, our_cpu, hand, hand_cpu))
+            *ours, result = timed(lambda text=text: evaluate(text, frame))
+            asked = by_hand(frame.lazy()).select("value")
+            *memory, expected = timed(lambda asked=asked: asked.collect(engine="in-memory"))
+            *streaming, _ = timed(lambda asked=asked: asked.collect(engine="streaming"))
+            rounds.append((*ours, *memory, *streaming))
             if number == 0:
                 _compare(text, result["value"].to_numpy(), expected["value"].to_numpy())
-        ours, our_cpu, hand, hand_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
-        totals += (ours, our_cpu, hand, hand_cpu)
-        _print(text, ours, our_cpu, hand, hand_cpu)
-    _print("all five", *(float(total) for total in totals))
+        medians = np.median(np.array(rounds), axis=0)
+        totals += medians
+        _print(text, medians)
+    _print("all five", totals)
 
 
 def _compare(text: str, ours: NDArray[np.float64], by_hand: NDArray[np.float64]) -> None:
@@ -118,9 +124,14 @@ def _compare(text: str, ours: NDArray[np.float64], by_hand: NDArray[np.float64])
     assert np.quantile(np.abs(ours[both] - by_hand[both]), 0.999) < 1e-9, text
 
 
-def _print(text: str, ours: float, our_cpu: float, hand: float, hand_cpu: float) -> None:
-    ratios = f"{ours / hand:5.2f} {our_cpu / hand_cpu:5.2f}"
-    print(f"{text:62s} {ours:6.2f} {our_cpu:5.2f} {hand:6.2f} {hand_cpu:5.2f} {ratios}", flush=True)
+def _print(text: str, seconds: NDArray[np.float64]) -> None:
+    """Print wall and CPU of ours, and of each engine with the ratio of ours to it."""
+    ours = seconds[:2]
+    shown = f"{text:62s} {ours[0]:6.2f} {ours[1]:5.2f}"
+    for theirs in (seconds[2:4], seconds[4:]):
+        ratio = ours / theirs
+        shown += f" {theirs[0]:6.2f} {theirs[1]:5.2f} {ratio[0]:5.2f} {ratio[1]:5.2f}"
+    print(shown, flush=True)
 
 
 if __name__ == "__main__":

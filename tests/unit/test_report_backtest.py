@@ -112,7 +112,7 @@ def test_figures_are_those_that_were_given() -> None:
     said = read_document(backtest_page(report)).text
     assert f"{MINUS}{-100 * worst:.2f}%" in said
     assert re.search(r"0\.95\s*± 0\.18 standard error\s*of 14 trials", said)
-    assert re.search(r"Num trades\s*7,920", said)
+    assert re.search(r"Number of trades\s*7,920", said)
     assert re.search(r"Win rate\s*\u2013", said)
 
 

@@ -21,8 +21,8 @@ def format_value(value: float | str | None, unit: str) -> str:
         A number; a text is given back as it is.
     unit
         `fraction`, `fraction_per_year`, `probability` (0.01 is written 1.00%), `ratio` (two decimals), `score` (three),
-        `days`, `sessions`, `count`, `money`, `boolean` (yes, no); with any other, the number in four significant digits
-        and the unit after it.
+        `days`, `sessions`, `count`, `money`, `boolean` (yes, no); with any other, four significant digits, or all
+        before the point, and the unit after them.
 
     Returns
     -------
@@ -56,7 +56,8 @@ def format_value(value: float | str | None, unit: str) -> str:
         case "money":
             return sign(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}")
         case _:
-            return f"{sign(f'{value:,.4g}')} {unit}".strip()
+            written = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
+            return f"{sign(written)} {unit}".strip()
 
 
 def format_percent(value: float, decimals: int) -> str:

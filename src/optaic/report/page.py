@@ -18,7 +18,15 @@ SHARPE_SUFFIX = "sharpe_ratio"
 _NOT_SHARPE = frozenset({"deflated_sharpe_ratio", "probabilistic_sharpe_ratio"})
 """Probabilities, in spite of their names."""
 
-_NAMES = {"cagr": "CAGR", "ic": "IC", "ic_ir": "IC IR", "psi": "PSI", "var_95": "VaR 95%", "cvar_95": "CVaR 95%"}
+_NAMES = {"cagr": "CAGR", "var_95": "VaR 95%", "cvar_95": "CVaR 95%"}
+
+_WORDS = {
+    **{word: word.upper() for word in ("auc", "ic", "ir", "ks", "mae", "psi", "rmse")},
+    "num": "number of",
+    "sharpe": "Sharpe",
+    "sortino": "Sortino",
+}
+"""Words that are not written as they stand in names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,9 +296,11 @@ def label_of(figure: Figure) -> str:
     'Max drawdown'
     >>> label_of(Figure(name="volatility", unit="fraction_per_year", value=None))
     'Volatility per year'
+    >>> label_of(Figure(name="num_positions", unit="count", value=None))
+    'Number of positions'
     """
     if figure.label:
         return figure.label
-    words = _NAMES.get(figure.name, figure.name.replace("_", " "))
-    words = (words[:1].upper() + words[1:]).replace("sharpe", "Sharpe").replace("sortino", "Sortino")
+    words = _NAMES.get(figure.name) or " ".join(_WORDS.get(word, word) for word in figure.name.split("_"))
+    words = words[:1].upper() + words[1:]
     return f"{words} per year" if figure.unit == "fraction_per_year" else words
