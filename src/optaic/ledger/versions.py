@@ -283,7 +283,10 @@ def find_version(tx: Transaction, flow_id: uuid.UUID, target: str, number: int |
             )
         ).scalar_one()
         has = f"it has versions 1 to {last}" if last else "it has none yet"
-        raise NotFoundError(f"{target} has no version {number}; {has}")
+        raise NotFoundError(
+            f"{target} has no version {number}; {has}",
+            next_step=f"the runs that made them: optaic runs --instance {target}",
+        )
     return found
 
 
