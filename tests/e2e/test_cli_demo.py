@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, func, select
 
 import optaic
+from optaic.ledger.tables.extension import EXTENSIONS
 from tests.commands import Project
 
 MINUTES = 600.0
@@ -75,6 +77,15 @@ def test_demo_runs_all_seven_types_and_all_of_them_complete(
         count = sum(run["type"] == kind for run in official)
         (line,) = [line for line in told[0].splitlines() if line.startswith(f"{kind} ")]
         assert line.split()[1:3] == [str(count)] * 2, "runs, and those that completed"
+
+
+def test_every_column_of_every_run_type_has_something_to_say(told: tuple[str, Project]) -> None:
+    # No calendar expects anything of prices that end in 2022, and no optimisation needed its fallback.
+    silent = {"pipeline_runs.calendar", "portfolio_optimization_runs.fallback"}
+    with create_engine(f"sqlite:///{told[1].root / '.optaic' / 'ledger.db'}").connect() as connection:
+        for table in EXTENSIONS.values():
+            counts = connection.execute(select(*(func.count(column).label(column.name) for column in table.c))).one()
+            assert {f"{table.name}.{name}" for name, count in counts._mapping.items() if not count} <= silent
 
 
 def test_demo_shows_what_to_type_and_a_look_back(told: tuple[str, Project]) -> None:

@@ -79,6 +79,7 @@ def backtest(
         path.write_text(write_report(task, done, figures), encoding="utf-8")
         report = context.log_file("report.html", path)
     dates = done.equity_curve["date"]
+    [returns_key] = [one.stored.key for one in artifacts if one.name == "returns.parquet"]
     return Result(
         metrics=metrics,
         artifacts=(*artifacts, report),
@@ -93,5 +94,6 @@ def backtest(
             "is_same_bar": done.options["same_bar"],
             "view": task.params.get("view"),
             "sharpe_ratio_se": metrics["sharpe_ratio_standard_error"],
+            "returns_key": returns_key,
         },
     )

@@ -24,6 +24,9 @@ PRICES = "prices"
 
 PRICE_COLUMNS = ("date", "symbol", "close", "dividend", "split")
 
+COLUMNS = frozenset({"rows_computed", "nan_pct", "coverage", "ic"})
+"""Metrics that have a column of their own in `experiment_runs`."""
+
 Metrics = dict[str, float | int | str | None]
 
 
@@ -66,18 +69,19 @@ def preview(
     frame, column = take_signal(table, instance=task.instance)
     context.progress(50, "computed")
     metrics = describe(frame[column])
-    dates = frame["date"]
+    first, last = cast("dt.date | None", frame["date"].min()), cast("dt.date | None", frame["date"].max())
     if PRICES in context.inputs:
         metrics |= foretell(frame, column, context)
     artifact = context.log_frame("preview.parquet", frame)
     return Result(
         metrics=metrics,
         artifacts=(artifact,),
-        output=Output(
-            artifacts=(artifact.name,),
-            first_data_date=cast("dt.date | None", dates.min()),
-            last_data_date=cast("dt.date | None", dates.max()),
-        ),
+        output=Output(artifacts=(artifact.name,), first_data_date=first, last_data_date=last),
+        fields={
+            "first_date": None if first is None else first.isoformat(),
+            "last_date": None if last is None else last.isoformat(),
+            "statistics": {name: value for name, value in metrics.items() if name not in COLUMNS},
+        },
     )
 
 
