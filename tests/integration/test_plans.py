@@ -225,3 +225,23 @@ def test_a_plan_takes_as_many_statements_however_long_it_is(database: Database) 
         made = plan(database, "last")
     assert len(made.steps) == 22
     assert len(many) <= len(few) + 5, "what is shared is looked up besides"
+
+
+def test_a_plan_gives_way_to_what_has_been_made_of_newer_versions_meanwhile(database: Database) -> None:
+    make_ready(database)
+    made = plan(database, "mixed")
+    refresh(database, "prices")
+    refresh(database, "left")
+    refresh(database, "mixed")
+    with database.read() as tx:
+        before = {name: catalog.find_flow(tx, name).current_version_id for name in ("left", "mixed")}
+    assert work(database) == []
+    with database.read() as tx:
+        assert {name: catalog.find_flow(tx, name).current_version_id for name in before} == before
+        mixed = catalog.find_flow(tx, "mixed").id
+        assert freshness.states(tx, [mixed])[mixed].freshness == "ready"
+    ended = again(database, made)
+    assert ended.status is not PlanStatus.RUNNING
+    run = run_of(database, made, ended.steps[0].target)
+    assert run.reason is not None
+    assert (run.status, run.reason.code) == ("cancelled", "overtaken")

@@ -11,12 +11,15 @@ from sqlalchemy import select, update
 
 from optaic.domain.principal import OWNER_ID
 from optaic.domain.reason import Reason
+from optaic.domain.run import Run
 from optaic.domain.status import RunStatus
 from optaic.ledger import catalog, runs, tables
+from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Database
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.complete import complete, end_attempt
 from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
+from tests.planning import make_stale
 from tests.rows import put
 
 AGAIN = Reason(code="retryable_error", message="once more", next_step="wait")
@@ -99,3 +102,54 @@ def test_the_champion_is_the_one_of_that_moment(database: Database) -> None:
     run = submit_run(database, "returns")
     claim_run(database, run)
     assert [(pin.version_id, pin.selector) for pin in pins(database, run.id)] == [(first, "stage:champion")]
+
+
+def completed(database: Database, target: str = "returns") -> uuid.UUID:
+    held = claim_run(database, submit_run(database, target))
+    complete(database, held.run.id, 1, dataset_result(held))
+    return held.run.id
+
+
+def state(database: Database, run_id: uuid.UUID) -> tuple[Run, Flow]:
+    with database.read() as tx:
+        return runs.get(tx, run_id), catalog.find_flow(tx, "returns")
+
+
+def test_what_was_pinned_before_never_replaces_what_was_made_of_newer_versions(database: Database) -> None:
+    refresh(database)
+    run = submit_run(database, "returns")
+    claim_run(database, run)
+    end_attempt(database, run.id, 1, AGAIN, is_repeatable=True)
+    refresh(database)
+    newer = completed(database)
+    assert claim(database, worker="w", lease=LEASE) is None
+    ended, flow = state(database, run.id)
+    assert (ended.status, ended.attempt) == (RunStatus.CANCELLED, 1)
+    assert ended.reason is not None
+    assert (ended.reason.code, ended.reason.next_step) == (
+        "overtaken",
+        "to make returns of what is current: optaic run returns --recursive",
+    )
+    assert str(newer) in ended.reason.message
+    assert flow.current_run_id == newer
+
+
+def test_an_attempt_is_repeated_where_a_later_run_read_the_same(database: Database) -> None:
+    refresh(database)
+    run = submit_run(database, "returns")
+    claim_run(database, run)
+    end_attempt(database, run.id, 1, AGAIN, is_repeatable=True)
+    completed(database)
+    assert claim_run(database, run).attempt == 2
+
+
+def test_old_code_never_replaces_what_newer_code_made(database: Database) -> None:
+    refresh(database)
+    run = submit_run(database, "returns")
+    claim_run(database, run)
+    end_attempt(database, run.id, 1, AGAIN, is_repeatable=True)
+    make_stale(database, "returns")
+    newer = completed(database)
+    assert claim(database, worker="w", lease=LEASE) is None
+    ended, flow = state(database, run.id)
+    assert (ended.status, flow.current_run_id) == (RunStatus.CANCELLED, newer)

@@ -19,6 +19,8 @@ class ReasonCode(StrEnum):
     """Ran longer than its timeout and was killed."""
     CANCELLED = "cancelled"
     """A principal asked for it."""
+    OVERTAKEN = "overtaken"
+    """While it waited, another run has made its flow of newer inputs, config or code."""
     FLOW_ERROR = "flow_error"
     """The flow's code raised."""
     RETRYABLE_ERROR = "retryable_error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,7 @@ from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, i
 from optaic.ledger.tables import runs as runs_table
 from optaic.lifecycle import pins, plan
 from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
+from optaic.lifecycle.overtaken import overtaken
 
 _log = logging.getLogger("optaic.claim")
 
@@ -106,7 +107,7 @@ def claim(
 
     In one transaction: the attempt is opened under a lease by the database's clock, the run becomes `running`, and, on
     its first attempt, its inputs are pinned. A run whose inputs cannot be pinned fails, with the reason, and the next
-    is taken; so does one that cannot be started from what the ledger holds of it.
+    is taken; so does one that cannot be started from what the ledger holds of it. One that was overtaken is cancelled.
 
     Parameters
     ----------
@@ -143,15 +144,18 @@ def claim(
                 held = _start(tx, found, worker, lease)
         except (LedgerError, MemoryError):
             raise
+        except _Overtaken as late:
+            _end(database, late.run_id, late.reason, transitions.cancel_pending)
+            continue
         except _Refused as refused:
-            _refuse(database, refused.run_id, refused.reason)
+            _end(database, refused.run_id, refused.reason, transitions.refuse)
             continue
         except Exception as error:
             if isinstance(error, IntegrityError) and _ONE_OFFICIAL in str(error.orig):
                 continue  # two official runs of one flow were claimed at the same moment; the index let one through
             if found is None:
                 raise
-            _refuse(database, found, _unstartable(found, error))
+            _end(database, found, _unstartable(found, error), transitions.refuse)
             continue
         return held
 
@@ -180,6 +184,10 @@ class _Refused(Exception):  # noqa: N818 - an answer, and no error
         self.reason = reason
 
 
+class _Overtaken(_Refused):
+    """A run is not to start any more, because its flow stands on what is newer."""
+
+
 def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim:
     """Open an attempt; what was written is undone if it raises."""
     run = runs.get(tx, run_id)
@@ -192,6 +200,8 @@ def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta)
         refusal = pins.pin(tx, run, flow, code_digest=revision.code_digest, config_digest=revision.config_digest)
         if refusal is not None:
             raise _Refused(run.id, refusal)
+    if origin is None and (reason := overtaken(tx, run, flow)) is not None:
+        raise _Overtaken(run.id, reason)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
@@ -210,15 +220,17 @@ def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
     )
 
 
-def _refuse(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
-    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others.
+def _end(
+    database: Database, run_id: uuid.UUID, reason: Reason, transition: Callable[[Run, Reason], transitions.Transition]
+) -> None:
+    """End a run that cannot be started; left alone, it would be met again at every poll, before all others.
 
     In a transaction of its own, because plans are written under the graph lock, which comes before the run.
     """
     with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
         lock_graph(tx)
         run = runs.get(tx, run_id)
-        plan.advance(tx, runs.change(tx, run, transitions.refuse(run, reason)))
+        plan.advance(tx, runs.change(tx, run, transition(run, reason)))
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:
