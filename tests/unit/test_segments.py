@@ -64,6 +64,29 @@ def test_as_of_shows_what_was_known_then(dataset: Dataset) -> None:
     assert rows(read(dataset.store, version, as_of=elsewhere)) == rows(read(dataset.store, dataset.versions[1]))
 
 
+def test_a_correction_of_a_column_is_no_news_of_another(store: ObjectStore) -> None:
+    closes = ((2, 1.0, 10), (2, 1.0, 11), (2, 2.0, 11), (2, 1.0, 12), (2, 1.0, 13), (2, 1.0, 13), (2, 1.0, 13))
+    one = Dataset(store)
+    for day, close, volume in closes:
+        one.refresh(table((day, "A", close)).with_columns(volume=pl.lit(volume, dtype=pl.Int64)))
+    last = latest(one)
+
+    def known(*columns: str, version: DatasetVersion = last, as_of: dt.datetime | None = None) -> list[dt.datetime]:
+        return read(store, version, columns=columns or None, as_of=as_of)[KNOWN_AT].to_list()
+
+    every = [known(version=version)[0] for version in one.versions]
+    assert sorted(set(every)) == every
+    assert len(every) == 5, "the first, three corrections of one or both, and one of the volume alone"
+    # The close is what it was at first again since the third correction; the volume changed once more after it.
+    assert known("close") == [every[3]]
+    assert known("volume") == known("volume", "close") == known() == [every[4]]
+    assert known("close", version=one.versions[1]) == [every[0]]
+    assert known("close", as_of=every[1]) == [every[0]]
+    assert known() != known(version=one.versions[0])
+    one.refresh(table((3, "A", 1.0)).with_columns(volume=pl.lit(1, dtype=pl.Int64)), mode="full")
+    assert known("close", version=latest(one), as_of=every[4]) == [every[3]]
+
+
 def test_filters_are_inclusive_and_columns_come_after_the_key(dataset: Dataset) -> None:
     version = latest(dataset)
     assert rows(read(dataset.store, version, start=dt.date(2024, 1, 4))) == [(4, "A", 4.0)]

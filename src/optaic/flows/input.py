@@ -63,7 +63,8 @@ class Input:
         Returns
         -------
         LazyFrame
-            The key columns, the columns that the flow declared (all of them if none), and `known_at`, sorted by key.
+            The key columns, the columns that the flow declared (all of them if none), and `known_at`, sorted by key: of
+            declared columns since when these have been known as they are, whatever was corrected beside them.
 
         Raises
         ------

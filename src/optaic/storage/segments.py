@@ -132,6 +132,7 @@ def scan(
     -------
     LazyFrame
         The key columns, the value columns asked for, and `known_at` (Datetime in microseconds, UTC), sorted by key.
+        Where columns are asked for, that is since when these have been known as they are.
 
     Raises
     ------

@@ -120,7 +120,8 @@ def scan_last(store: ObjectStore, version: DatasetVersion, wanted: Wanted) -> pl
     Returns
     -------
     LazyFrame
-        Key columns, value columns, `known_at` and `_deleted` (Boolean), sorted by key.
+        Key columns, value columns, `known_at` and `_deleted` (Boolean), sorted by key. Where columns are asked for,
+        `known_at` is since when these have been known as they are.
 
     Raises
     ------
@@ -149,20 +150,34 @@ def scan_last(store: ObjectStore, version: DatasetVersion, wanted: Wanted) -> pl
         near_rows = [rows_of(chain) for chain in _chains([one for one in inserts if one.key in near])]
         is_near = pl.col(keys[0]).is_in(dates.implode())
         parts += [rows.filter(~is_near) for rows in near_rows]
-        parts.append(_resolved([rows.filter(is_near) for rows in near_rows], rows_of(revises), keys))
+        read = None if wanted.columns is None else [name for name in schema if name not in keys]
+        parts.append(_resolved([rows.filter(is_near) for rows in near_rows], rows_of(revises), keys, read))
     if not parts:
         return pl.LazyFrame(schema={**schema, KNOWN_AT: INSTANT, DELETED: pl.Boolean()})
     return _merged(parts, keys).select(*schema, KNOWN_AT, DELETED)
 
 
-def _resolved(inserted: list[pl.LazyFrame], revised: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    """Put inserted rows and their revisions together: of each key the last row."""
+def _resolved(
+    inserted: list[pl.LazyFrame], revised: pl.LazyFrame, keys: list[str], read: list[str] | None
+) -> pl.LazyFrame:
+    """Put inserted rows and their revisions together: of each key the last row, known since what is read of it was."""
     touched = revised.select(keys).unique()
     untouched = [rows.join(touched, on=keys, how="anti", maintain_order="left") for rows in inserted]
     earlier = [rows.join(touched, on=keys, how="semi", maintain_order="left") for rows in inserted]
     # A stable sort keeps the order of segments among rows known at the same instant.
-    last = pl.concat([*earlier, revised]).sort(KNOWN_AT, maintain_order=True)
-    return _merged([*untouched, last.unique(keys, keep="last", maintain_order=True).sort(keys)], keys)
+    every = pl.concat([*earlier, revised]).sort(KNOWN_AT, maintain_order=True)
+    if read is not None:
+        every = every.with_columns(_known_since(keys, read))
+    return _merged([*untouched, every.unique(keys, keep="last", maintain_order=True).sort(keys)], keys)
+
+
+def _known_since(keys: list[str], read: list[str]) -> pl.Expr:
+    """Give the instant from which a row said the same of some columns: a correction of others is no news of these."""
+    cells = [pl.col(name) for name in (*read, DELETED)]
+    differs = pl.any_horizontal(
+        pl.int_range(pl.len()).over(keys) == 0, *(cell.ne_missing(cell.shift(1).over(keys)) for cell in cells)
+    )
+    return pl.when(differs).then(pl.col(KNOWN_AT)).forward_fill().over(keys).alias(KNOWN_AT)
 
 
 def _merged(parts: list[pl.LazyFrame], keys: list[str]) -> pl.LazyFrame:
