@@ -44,6 +44,8 @@ class Backtest:
         The universe that the equal weight is of; None for all names.
     skipped_decisions : int
         Decisions that could not be taken, because nothing was known of whom to hold.
+    in_sample_rows : int or None
+        Predictions that were used though their fit had seen their dates; None where nobody looked.
     optimizer : str or None
         The optimiser that decided, in words; None where none did.
     failed_solves, fallbacks : int or None
@@ -59,6 +61,7 @@ class Backtest:
     benchmark_name: str
     members: Booleans | None = None
     skipped_decisions: int = 0
+    in_sample_rows: int | None = None
     optimizer: str | None = None
     failed_solves: int | None = None
     fallbacks: int | None = None
@@ -174,6 +177,7 @@ class Backtest:
             "stale_marks": int(done.stale_marks.sum()),
             "missed_fills": int(done.missed_fills.sum()),
             "skipped_decisions": self.skipped_decisions,
+            "in_sample_rows": self.in_sample_rows,
             "optimizer": self.optimizer,
             "failed_solves": self.failed_solves,
             "fallbacks": self.fallbacks,

@@ -43,7 +43,10 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
     returns = done.returns
     growth = np.concatenate([[1.0], np.cumprod(1.0 + done.benchmark)])
     curve = equity.select("date", "value").with_columns(pl.Series("benchmark", capital * growth))
+    in_sample = done.in_sample_rows or 0
+    allowed = f"{in_sample:,} rows of predictions whose fit had seen their dates are used: allow_in_sample is set"
     assumptions = {
+        **({"in-sample": allowed} if in_sample else {}),
         **_decided(task),
         "view": "replay: each decision saw what was known before the next session opened"
         if view == "replay"
@@ -67,12 +70,13 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         period=(equity["date"][0], equity["date"][-1]),
         created_at=task.started_at,
         figures=_figures(metrics),
-        chips=_chips(task, options, view),
+        chips=_chips(task, options, view, is_in_sample=in_sample > 0),
         warnings=list_cautions(
             survivorship=metrics["survivorship"],
             has_costs=options["assumptions"]["costs"] != "none",
             is_ruined=bool(metrics["ruined"]),
             same_bar=bool(options["same_bar"]),
+            in_sample_rows=in_sample,
             view=view,
             has_risk_free=metrics["risk_free"] != "none",
             missing_prices=int(metrics["stale_marks"]),
@@ -120,10 +124,12 @@ def _percent(value: Any) -> str:
     return "not known" if value is None else f"{value:.1%} of position-days are in names alive at the end of the data"
 
 
-def _chips(task: Task, options: Mapping[str, Any], view: str) -> tuple[str, ...]:
+def _chips(task: Task, options: Mapping[str, Any], view: str, *, is_in_sample: bool) -> tuple[str, ...]:
     chips = [str(task.standing)]
     if options["same_bar"]:
         chips.append("same bar")
+    if is_in_sample:
+        chips.append("in-sample")
     if view == "latest":
         chips.append("view: latest")
     return tuple(chips)

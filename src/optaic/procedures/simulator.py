@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from optaic.errors import InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, next_session
 from optaic.flows.decision import decision_times, outside_sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
-from optaic.flows.in_sample import LABEL_END, refuse_in_sample
+from optaic.flows.in_sample import LABEL_END, count_in_sample, refuse_in_sample, say_in_sample
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
 from optaic.flows.universe import UNIVERSE, is_member, members_by
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from optaic.flows.context import RunContext
-    from optaic.flows.input import Input
 
 SIGNAL, WEIGHTS, PRICES, BENCHMARK, CASH = "signal", "weights", "prices", "benchmark", "cash"
 """The roles that it reads, beside `universe`, that of an optimiser and those that an optimiser reads."""
@@ -92,7 +92,7 @@ def simulate(
     sessions_per_year
         What annualises; None for the calendar's.
     allow_in_sample
-        Whether predictions may be used whose fit had seen their dates; recorded.
+        Whether predictions may be used whose fit had seen their dates; those that are used are counted, and labelled.
 
     Returns
     -------
@@ -130,10 +130,10 @@ def simulate(
         _warn_of_other_dates(ctx, dates.to_list(), calendar)
     members = is_member(members_by(ctx, asked), sessions, symbols) if UNIVERSE in ctx.inputs else None
     pursued: Pursuit | None = None
-    skipped = 0
+    skipped = in_sample = 0
     if WEIGHTS in ctx.inputs:
         # What is null on a date of decision is not to be held; where all is null, nothing is.
-        seen = _seen(ctx.input(WEIGHTS), asked, allow_in_sample=allow_in_sample)
+        seen, in_sample = _seen(ctx, WEIGHTS, asked, allow_in_sample=allow_in_sample)
         weights = seen.rename({_SEEN: "weight"}).with_columns(pl.col("weight").fill_null(0.0))
     else:
         decided = decide_sessions(
@@ -158,7 +158,8 @@ def simulate(
             )
             weights = pursued.weights
         else:
-            signal = _seen(ctx.input(SIGNAL), asked.filter(pl.Series(decided)), allow_in_sample=allow_in_sample)
+            chosen = asked.filter(pl.Series(decided))
+            signal, in_sample = _seen(ctx, SIGNAL, chosen, allow_in_sample=allow_in_sample)
             eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
             targets, taken = select_targets(
                 to_grid(signal, _SEEN, dates=sessions, symbols=symbols).values,
@@ -202,7 +203,7 @@ def simulate(
         delisting_return=delisting_return,
         decide=None if pursued is None else pursued.decide,
     )
-    return done if pursued is None else pursued.finish(done)
+    return replace(done, in_sample_rows=in_sample) if pursued is None else pursued.finish(done)
 
 
 _SEEN = "seen"
@@ -221,15 +222,17 @@ def _warn_of_other_dates(ctx: RunContext, dates: list[dt.date], calendar: str) -
         )
 
 
-def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> pl.DataFrame:
+def _seen(ctx: RunContext, role: str, decisions: pl.DataFrame, *, allow_in_sample: bool) -> tuple[pl.DataFrame, int]:
     """Read what was seen of an input at some decisions, or is there now: date, symbol, seen (Float64).
 
-    They are `date` and, where what was known counts, `decided_at`.
+    The decisions are `date` and, where what was known counts, `decided_at`. How many of the rows are in-sample comes
+    second; that is said in the log.
     """
+    source = ctx.input(role)
     column = value_column(source, "value", "prediction", "signal", "weight")
     dates = decisions[DATE]
     if decisions.is_empty():
-        return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64})
+        return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64}), 0
     if "decided_at" not in decisions.columns:
         frame = source.frame(start=dates[0], end=dates[-1]).filter(pl.col(DATE).is_in(dates.implode()))
     else:
@@ -237,9 +240,13 @@ def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> p
         frame = source.known_by(decisions, columns=columns).collect(engine="streaming")
         if frame.is_empty():
             refuse_blindness(source, dates)
-    if not allow_in_sample:
+    in_sample = 0
+    if allow_in_sample:
+        in_sample = count_in_sample(source, frame, start=dates[0], end=dates[-1])
+        say_in_sample(ctx, source.instance, in_sample)
+    else:
         refuse_in_sample(source, frame, start=dates[0], end=dates[-1], can_be_allowed=True)
-    return frame.select(DATE, SYMBOL, pl.col(column).cast(pl.Float64).alias(_SEEN))
+    return frame.select(DATE, SYMBOL, pl.col(column).cast(pl.Float64).alias(_SEEN)), in_sample
 
 
 def _long(

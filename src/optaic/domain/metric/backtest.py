@@ -46,6 +46,13 @@ BACKTEST = (
     metric("stale_marks", Unit.COUNT, _LOWER, "Position-days marked at an older price, because there was none."),
     metric("missed_fills", Unit.COUNT, _LOWER, "Orders that were not filled, because there was no price."),
     metric("skipped_decisions", Unit.COUNT, _LOWER, "Decisions not taken: nothing was known of whom to hold."),
+    metric(
+        "in_sample_rows",
+        Unit.ROWS,
+        _LOWER,
+        "Predictions that were used though their fit had seen their dates: 0 unless `allow_in_sample`; null where the "
+        "simulator did not look.",
+    ),
     metric("optimizer", Unit.TEXT, _NEITHER, "The optimiser that decided, with its version; null where none did."),
     metric("failed_solves", Unit.COUNT, _LOWER, "Decisions at which it had no solution; null without an optimiser."),
     metric("fallbacks", Unit.COUNT, _LOWER, "Those of them at which its declared fallback was used."),
