@@ -21,6 +21,9 @@ from optaic.quant.simulation import Simulation
 EQUAL_WEIGHT = "equal weight of the universe"
 """The name of the benchmark where none is given."""
 
+GIVEN_BENCHMARK = "benchmark prices (dividends not stated)"
+"""What a benchmark is called where nothing is said of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Backtest:
@@ -271,6 +274,7 @@ def backtest(
     cash_rates: Any = None,
     adjusted: bool = False,
     benchmark: Any = None,
+    benchmark_name: str = GIVEN_BENCHMARK,
     universe: Any = None,
     sessions_per_year: float = 252.0,
     skipped_decisions: int = 0,
@@ -309,6 +313,8 @@ def backtest(
     benchmark : frame, optional
         Prices (date, close) to measure against; a session without one takes the last before it. Left out, it is the
         equal weight of the universe, rebalanced each session without costs.
+    benchmark_name : str
+        What these prices are, in words; say whether they are a total or a price return.
     universe : frame, optional
         Whose equal weight that is: long (date, symbol, member) or wide, true where a name is in it; a session without a
         row takes the last one before it. Left out, all names that have prices.
@@ -379,7 +385,7 @@ def backtest(
         is_adjusted=adjusted,
         sessions_per_year=sessions_per_year,
         benchmark=returns,
-        benchmark_name=EQUAL_WEIGHT if benchmark is None else "benchmark prices",
+        benchmark_name=EQUAL_WEIGHT if benchmark is None else benchmark_name,
         members=members,
         skipped_decisions=skipped_decisions,
     )

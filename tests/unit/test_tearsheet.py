@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 
@@ -34,6 +37,7 @@ class Ran:
     metrics: Mapping[str, Any]
     words: list[str]
     lines: list[tuple[str, str, str]]
+    returns: npt.NDArray[np.float64]
 
     def after(self, word: str) -> str:
         """Give the words that follow others in the report."""
@@ -56,6 +60,7 @@ class Bench:
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
         self.inputs: dict[str, PinnedInput] = {}
+        self.pins = 0
         closes = np.random.default_rng(4).normal(0.001, 0.02, (len(DAYS), 2))
         self.pin("prices", _rows("close", 100.0 * np.cumprod(1.0 + closes, axis=0)))
         self.pin("signal", _rows("value", np.tile([2.0, 1.0], (len(DAYS), 1))))
@@ -63,7 +68,8 @@ class Bench:
     def pin(self, role: str, rows: pl.DataFrame) -> None:
         """Publish rows that are known at their close, and have them read in a role."""
         found = Dataset(self.store, known_at={"lag": "close"})
-        found.runs = 10 * len(self.inputs)
+        self.pins += 1
+        found.runs = 10 * self.pins
         found.refresh(rows)
         assert found.current is not None
         self.inputs[role] = PinnedInput(role=role, instance=f"my_{role}", version=found.current)
@@ -73,6 +79,7 @@ class Bench:
         params = {"adjusted": True, "view": "replay", "rebalance": "monthly", "top": 0.5, **params}
         task = replace(
             Dataset(self.store).task(),
+            run_id=uuid.uuid4(),
             instance="mine",
             flow_kind=FlowKind.BACKTEST,
             params=params,
@@ -83,10 +90,11 @@ class Bench:
             done = backtest(task, simulate, context, self.store)
         finally:
             context.close()
-        report = next(item for item in done.artifacts if item.name == "report.html")
+        files = {item.name: self.store.get(item.stored) for item in done.artifacts}
         words = _Words()
-        words.feed(self.store.get(report.stored).decode())
-        return Ran(metrics=done.metrics, words=words.words, lines=told.lines)
+        words.feed(files["report.html"].decode())
+        returns = pl.read_parquet(io.BytesIO(files["returns.parquet"]))["return"].to_numpy()
+        return Ran(metrics=done.metrics, words=words.words, lines=told.lines, returns=returns)
 
 
 def _rows(name: str, values: Any) -> pl.DataFrame:
@@ -119,3 +127,45 @@ def test_in_sample_rows_that_were_allowed_and_not_there_are_no_label(bench: Benc
     assert done.metrics["in_sample_rows"] == 0
     assert not any("in-sample" in text or "in_sample" in text for text in done.words)
     assert not any("in-sample" in text for _, text, _ in done.lines)
+
+
+def test_a_benchmark_beside_a_backtest_is_measured_in_excess_of_the_same_cash(bench: Bench) -> None:
+    closes = 50.0 * np.cumprod(1.0 + np.random.default_rng(9).normal(0.001, 0.01, len(DAYS)))
+    bench.pin("benchmark", pl.DataFrame({"date": DAYS, "symbol": "X", "close": closes}))
+    bench.pin("cash", pl.DataFrame({"date": DAYS[:1], "symbol": "USD", "rate": [0.05]}))
+    done = bench.run()
+    returns = closes[1:] / closes[:-1] - 1.0
+    days = np.diff(np.array(DAYS, dtype="datetime64[D]")).astype(float)
+    excess = returns - 0.05 * days / 360.0
+    ratio = np.sqrt(252) * excess.mean() / excess.std(ddof=1)
+    compared = done.words[done.words.index("Compared") : done.words.index("Monthly returns")]
+    row = compared[compared.index("my_benchmark[close] (dividends not stated)") :]
+    assert row[3] == f"{ratio:.2f}" != f"{np.sqrt(252) * returns.mean() / returns.std(ddof=1):.2f}"
+    assert not any("risk_free" in word for word in compared)
+    ours = done.returns - 0.05 * days / 360.0
+    slope = np.cov(ours, excess)[0, 1] / excess.var(ddof=1)
+    assert done.metrics["beta"] == pytest.approx(slope, rel=1e-9)
+    assert done.metrics["alpha"] == pytest.approx(252 * (ours.mean() - slope * excess.mean()), rel=1e-9)
+
+
+def test_the_report_says_whose_members_are_bought(bench: Bench) -> None:
+    assert bench.run().after("universe:").startswith("none declared")
+    bench.pin("universe", pl.DataFrame({"date": DAYS[:1] * 2, "symbol": ["A", "B"], "member": True}))
+    assert bench.run().after("universe:") == "only members of my_universe are bought, as was known at each decision"
+    assert bench.run(view="latest").after("universe:").endswith("as the data are now")
+    # Weights are nobody's selection: a universe says whose equal weight they are measured against.
+    del bench.inputs["signal"]
+    bench.pin("weights", pl.DataFrame({"date": DAYS[5:6], "symbol": "A", "weight": 1.0}))
+    assert bench.run().after("universe:").endswith("are the benchmark; weights are held as given")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("price", "price return"), ("total_return", "total return"), (None, "dividends not stated")],
+)
+def test_a_benchmark_is_named_and_says_whether_it_is_with_dividends(bench: Bench, kind: str | None, said: str) -> None:
+    assert bench.run().metrics["benchmark"] == "equal weight of the universe"
+    bench.pin("benchmark", pl.DataFrame({"date": DAYS, "symbol": "X", "close": 10.0}))
+    done = bench.run(benchmark=kind)
+    assert done.metrics["benchmark"] == f"my_benchmark[close] ({said})"
+    assert done.after("benchmark:") == f"my_benchmark[close] ({said})"

@@ -11,8 +11,10 @@ import polars as pl
 
 from optaic.backtesting import Backtest
 from optaic.flows.task import Task
+from optaic.flows.universe import UNIVERSE
+from optaic.quant.figures import measure_benchmark
 from optaic.quant.periods import monthly_returns, rolling_sharpe_ratio
-from optaic.quant.summary import UNITS, summarize
+from optaic.quant.summary import UNITS
 from optaic.report.backtest import BacktestReport, Comparison, backtest_page
 from optaic.report.catalogue import list_figures
 from optaic.report.caution import list_cautions
@@ -48,6 +50,7 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
     assumptions = {
         **({"in-sample": allowed} if in_sample else {}),
         **_decided(task),
+        **_universe(task, view),
         "view": "replay: each decision saw what was known before the next session opened"
         if view == "replay"
         else "latest: decisions saw the data as they are now",
@@ -114,6 +117,19 @@ def _decided(task: Task) -> dict[str, str]:
     return said
 
 
+def _universe(task: Task, view: str) -> dict[str, str]:
+    """Say who may be held; of a simulator that has no such params, only what it was given."""
+    inputs = {one.role: one.instance for one in task.inputs}
+    if "rebalance" not in task.params:
+        return {"universe": inputs[UNIVERSE]} if UNIVERSE in inputs else {}
+    if UNIVERSE not in inputs:
+        return {"universe": "none declared: every name that has prices may be held"}
+    when = "as was known at each decision" if view == "replay" else "as the data are now"
+    if "weights" in inputs:
+        return {"universe": f"members of {inputs[UNIVERSE]}, {when}, are the benchmark; weights are held as given"}
+    return {"universe": f"only members of {inputs[UNIVERSE]} are bought, {when}"}
+
+
 def _limits(options: Mapping[str, Any]) -> str:
     given = {name: options[name] for name in ("max_weight", "gross", "net", "max_turnover")}
     given["no_trade_band"] = options["no_trade_band"] or None
@@ -167,9 +183,8 @@ def _comparisons(done: Backtest, metrics: Mapping[str, Any]) -> list[Comparison]
     stressed = done.stressed
     if stressed is not None:
         found.append(Comparison(label="Delistings at -30%", figures=_some(stressed.metrics)))
-    dates = done.simulation.panel.dates
-    days = int((dates[-1] - dates[0]).astype(np.int64))
-    theirs = summarize(done.benchmark, sessions_per_year=done.sessions_per_year, calendar_days=days)
+    panel = done.simulation.panel
+    theirs = measure_benchmark(done.benchmark, panel, sessions_per_year=done.sessions_per_year)
     return [*found, Comparison(label=done.benchmark_name, figures=_some(theirs))]
 
 

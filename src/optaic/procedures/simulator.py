@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
-from optaic.backtesting import Backtest, backtest
+from optaic.backtesting import EQUAL_WEIGHT, Backtest, backtest
 from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, next_session
@@ -55,6 +55,7 @@ def simulate(
     delisting_return: float = 0.0,
     adjusted: bool = False,
     view: Literal["replay", "latest"] = "replay",
+    benchmark: Literal["total_return", "price"] | None = None,
     calendar: str = "XNYS",
     sessions_per_year: float | None = None,
     allow_in_sample: bool = False,
@@ -87,6 +88,9 @@ def simulate(
     view
         `replay`: a decision sees what was known before the next session opened. `latest`: what the pinned versions
         hold now.
+    benchmark
+        What the prices of the benchmark are: `total_return`, with dividends; `price`, without. None says nothing of it,
+        and the results say so. It changes no figure.
     calendar
         Whose sessions the next open is one of, and say whether the last session is the last of its week or month.
     sessions_per_year
@@ -185,6 +189,7 @@ def simulate(
         adjusted=adjusted,
         cash_rates=_cash(ctx, end),
         benchmark=_benchmark(ctx, start, end),
+        benchmark_name=_benchmark_name(ctx, benchmark),
         sessions_per_year=annual_sessions(calendar) if sessions_per_year is None else sessions_per_year,
         capital=capital,
         execution=execution,
@@ -207,6 +212,7 @@ def simulate(
 
 
 _SEEN = "seen"
+_INDICES = {"total_return": "total return", "price": "price return", None: "dividends not stated"}
 _PRICE_COLUMNS = ("close", "open", "dividend", "split")
 
 
@@ -278,6 +284,14 @@ def _benchmark(ctx: RunContext, start: dt.date | None, end: dt.date | None) -> p
             next_step="declare a dataset with one symbol",
         )
     return frame.select(DATE, pl.col(value_column(source, "close")).alias("close"))
+
+
+def _benchmark_name(ctx: RunContext, kind: str | None) -> str:
+    """Name the benchmark by instance and column, and say whether it is with dividends."""
+    if BENCHMARK not in ctx.inputs:
+        return EQUAL_WEIGHT
+    source = ctx.input(BENCHMARK)
+    return f"{source.instance}[{value_column(source, 'close')}] ({_INDICES[kind]})"
 
 
 def _cash(ctx: RunContext, end: dt.date | None) -> pl.DataFrame | None:
