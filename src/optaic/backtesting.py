@@ -21,6 +21,9 @@ from optaic.quant.simulation import Simulation
 EQUAL_WEIGHT = "equal weight of the universe"
 """The name of the benchmark where none is given."""
 
+GIVEN_BENCHMARK = "benchmark prices (dividends not stated)"
+"""What a benchmark is called where nothing is said of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Backtest:
@@ -44,6 +47,8 @@ class Backtest:
         The universe that the equal weight is of; None for all names.
     skipped_decisions : int
         Decisions that could not be taken, because nothing was known of whom to hold.
+    in_sample_rows : int or None
+        Predictions that were used though their fit had seen their dates; None where nobody looked.
     optimizer : str or None
         The optimiser that decided, in words; None where none did.
     failed_solves, fallbacks : int or None
@@ -59,6 +64,7 @@ class Backtest:
     benchmark_name: str
     members: Booleans | None = None
     skipped_decisions: int = 0
+    in_sample_rows: int | None = None
     optimizer: str | None = None
     failed_solves: int | None = None
     fallbacks: int | None = None
@@ -174,6 +180,7 @@ class Backtest:
             "stale_marks": int(done.stale_marks.sum()),
             "missed_fills": int(done.missed_fills.sum()),
             "skipped_decisions": self.skipped_decisions,
+            "in_sample_rows": self.in_sample_rows,
             "optimizer": self.optimizer,
             "failed_solves": self.failed_solves,
             "fallbacks": self.fallbacks,
@@ -267,6 +274,7 @@ def backtest(
     cash_rates: Any = None,
     adjusted: bool = False,
     benchmark: Any = None,
+    benchmark_name: str = GIVEN_BENCHMARK,
     universe: Any = None,
     sessions_per_year: float = 252.0,
     skipped_decisions: int = 0,
@@ -305,6 +313,8 @@ def backtest(
     benchmark : frame, optional
         Prices (date, close) to measure against; a session without one takes the last before it. Left out, it is the
         equal weight of the universe, rebalanced each session without costs.
+    benchmark_name : str
+        What these prices are, in words; say whether they are a total or a price return.
     universe : frame, optional
         Whose equal weight that is: long (date, symbol, member) or wide, true where a name is in it; a session without a
         row takes the last one before it. Left out, all names that have prices.
@@ -375,7 +385,7 @@ def backtest(
         is_adjusted=adjusted,
         sessions_per_year=sessions_per_year,
         benchmark=returns,
-        benchmark_name=EQUAL_WEIGHT if benchmark is None else "benchmark prices",
+        benchmark_name=EQUAL_WEIGHT if benchmark is None else benchmark_name,
         members=members,
         skipped_decisions=skipped_decisions,
     )

@@ -132,6 +132,7 @@ def _of_run(detail: view.Detail) -> dict[str, Any]:
         "standing": str(run.standing),
         "trigger": run.trigger,
         "mode": run.mode,
+        "forced": run.is_forced,
         "seed": run.seed,
         "as_of": None if run.as_of is None else run.as_of.isoformat().replace("+00:00", "Z"),
         "revision": detail.revision,

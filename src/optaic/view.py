@@ -175,6 +175,7 @@ def to_json(detail: Detail) -> dict[str, Any]:
         "reason": reason,
         "attempt": run.attempt,
         "mode": run.mode,
+        "forced": run.is_forced,
         "trigger": run.trigger,
         "params": dict(run.params),
         "seed": run.seed,

@@ -147,6 +147,12 @@ def test_dates_that_no_fit_predicts_out_of_sample_are_refused_or_labelled(resear
         row = tx.conn.execute(select(inference_runs).where(inference_runs.c.run_id == allowed.id)).one()
         number = tx.conn.execute(select(versions.c.number).where(versions.c.id == row.model_version_id)).scalar_one()
     assert (row.is_in_sample, row.first_date, number) == (True, dt.date(2021, 3, 1), 1)
+    count = allowed.to_json()["metrics"]["in_sample_rows"]
+    assert count == seen.height > 0
+    said = f"{count} rows of alpha.infer are in-sample, and are used: allow_in_sample is set"
+    assert any(said in str(line) for line in allowed.logs())
+    research.declare(INSTANCES + alpha(infer="{allow_in_sample: true}"))
+    assert research.ledger.run("alpha.infer").metrics["in_sample_rows"] == 0, "allowed, and none was there"
 
 
 def test_a_feature_that_is_not_what_it_was_is_caught_before_predicting(research: Research) -> None:

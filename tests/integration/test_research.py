@@ -111,7 +111,7 @@ def test_weights_a_benchmark_and_cash_give_what_the_plain_function_gives(researc
         + '  cash: {kind: dataset, definition: "sources:cash"}\n'
         + "  held:\n    kind: backtest\n"
         + "    inputs: {weights: halves, prices: prices, benchmark: market, cash: cash}\n"
-        + "    config: {adjusted: true, calendar: weekdays, costs_bps: 20}\n"
+        + "    config: {adjusted: true, calendar: weekdays, costs_bps: 20, benchmark: total_return}\n"
     )
     run = research.ledger.run("held", recursive=True)
     assert run.status == "completed", run.reason
@@ -129,7 +129,7 @@ def test_weights_a_benchmark_and_cash_give_what_the_plain_function_gives(researc
     assert run.frame("trades")["date"].unique().to_list() == [dt.date(2021, 4, 1), dt.date(2021, 10, 1)]
     for name in ("sharpe_ratio", "beta", "information_ratio", "turnover"):
         assert run.metrics[name] == plain.metrics[name]
-    assert run.metrics["risk_free"] == "series"
+    assert (run.metrics["risk_free"], run.metrics["benchmark"]) == ("series", "market[close] (total return)")
 
 
 def test_only_members_of_the_universe_are_bought(research: Research) -> None:
@@ -306,6 +306,14 @@ def test_promotions_at_once_are_all_made(research: Research) -> None:
             "needs one of signal, weights and optimizer as an input, and has signal and weights",
         ),
         ("{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {calendar: XNYX}}", "XNYX"),
+        (
+            "{kind: backtest, inputs: {signal: momentum, prices: prices}, config: {benchmark: price}}",
+            "benchmark says what an index is, and none is read",
+        ),
+        (
+            "{kind: backtest, inputs: {signal: momentum, prices: prices, benchmark: prices}, config: {benchmark: net}}",
+            "benchmark is 'net'",
+        ),
         *(
             (f"{{kind: backtest, inputs: {{signal: momentum, prices: prices}}, config: {{{option}: {value}}}}}", said)
             for option, value, said in (

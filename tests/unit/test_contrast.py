@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from optaic.domain.contrast import Row, contrast
 from optaic.domain.kind import RunType
 
@@ -55,3 +57,37 @@ def test_two_runs_have_a_difference_second_less_first() -> None:
     assert rows["d"].difference is None
     three = contrast([{("metrics", "ic"): 0.5}] * 3)
     assert three[0].difference is None
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "worst"),
+    [
+        ((0.0, 2e-16), (), ()),  # what a solver leaves of a constraint
+        ((1.0, 1.0 + 1e-10), (), ()),
+        ((1.0, 1.0 + 1e-8), (0,), (1,)),
+        ((1e-7, 2e-7), (0,), (1,)),
+        ((2.0, 1.0, 1.0 + 1e-12), (1, 2), (0,)),
+    ],
+)
+def test_what_differs_by_rounding_alone_is_neither_best_nor_worst(
+    values: tuple[float, ...], best: tuple[int, ...], worst: tuple[int, ...]
+) -> None:
+    facts = [{("metrics", "constraint_residual"): value} for value in values]
+    [row] = contrast(facts, [RunType.PORTFOLIO_OPTIMIZATION])
+    assert (row.best, row.worst) == (best, worst)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (RunType.BACKTEST, "sharpe_ratio_standard_error"),
+        (RunType.BACKTEST, "tracking_error"),
+        (RunType.MONITORING, "sharpe_ratio_standard_error"),
+        (RunType.PORTFOLIO_OPTIMIZATION, "effective_n"),
+        (RunType.PORTFOLIO_OPTIMIZATION, "concentration"),
+        (RunType.PORTFOLIO_OPTIMIZATION, "iterations"),
+    ],
+)
+def test_what_describes_a_run_and_makes_it_no_better_is_not_ranked(kind: RunType, name: str) -> None:
+    [row] = contrast([{("metrics", name): 1.0}, {("metrics", name): 2.0}], [kind])
+    assert (row.better, row.best, row.worst, row.difference) == (None, (), (), 1.0)

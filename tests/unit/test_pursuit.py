@@ -306,7 +306,12 @@ def test_predictions_whose_fit_had_seen_their_dates_are_refused(tmp_path: Path) 
     with pytest.raises(InSampleInputError, match=f"for {DAYS[25]} are in-sample: their fit had seen labels"):
         one.run(start=DAYS[15], rebalance=10)
     assert one.run(start=DAYS[15], end=DAYS[24], rebalance=5).failed_solves == 0
-    assert one.run(start=DAYS[15], rebalance=10, allow_in_sample=True).failed_solves == 0
+    assert one.run(start=DAYS[15], end=DAYS[24], rebalance=5, allow_in_sample=True).in_sample_rows == 0
+    allowed = one.run(start=DAYS[15], rebalance=10, allow_in_sample=True)
+    # The three of one date, however many decisions see them.
+    assert (allowed.failed_solves, allowed.in_sample_rows) == (0, 3)
+    one.contexts[-1].flush()
+    assert one.told.lines[-1][1] == "3 rows of the_expected_returns are in-sample, and are used: allow_in_sample is set"
 
 
 def test_groups_are_those_known_at_each_decision(tmp_path: Path) -> None:

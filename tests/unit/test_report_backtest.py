@@ -216,6 +216,7 @@ def test_doubts_are_listed_from_the_most_severe() -> None:
         has_costs=False,
         is_ruined=True,
         same_bar=True,
+        in_sample_rows=1,
         view="latest",
         has_risk_free=False,
         missing_prices=1,
@@ -223,9 +224,11 @@ def test_doubts_are_listed_from_the_most_severe() -> None:
     )
     heads = [sentence.split(".")[0].split(":")[0] for sentence in all_of_them]
     assert heads == [
-        "Survivorship 100%", "Ruined", "costs", "same_bar", "view", "Missing prices", "Failed solves", "risk_free",
+        "Survivorship 100%", "Ruined", "costs", "same_bar", "in_sample", "view", "Missing prices",
+        "Failed solves", "risk_free",
     ]  # fmt: skip
-    assert "1 position-day was" in all_of_them[5]
+    assert "1 row of predictions was used" in all_of_them[4]
+    assert "1 position-day was" in all_of_them[6]
 
 
 @pytest.mark.parametrize(

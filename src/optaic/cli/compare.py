@@ -192,7 +192,7 @@ def compare_command(references: tuple[str, ...], *, as_json: bool) -> None:
 def _metric_rows(document: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
     """Write metrics in their units, each with its standard error beside it."""
     runs = document["runs"]
-    units = units_of(*(run["type"] for run in runs))
+    units = units_of(*((run["type"], run["metrics"]) for run in runs))
     rows = {row["name"]: row for row in document["rows"] if row["section"] == "metrics"}
     return [
         [

@@ -106,7 +106,8 @@ def _refresh(tour: Tour) -> None:
     tour.say("Once more: nothing is new, so no version is made, and nothing that reads them became stale.")
     tour.run("prices", "rows_fetched", "rows_inserted")
     tour.say(
-        "The index will be the benchmark. It is without dividends, and the stocks' prices are not: that flatters alpha."
+        "The index will be the benchmark. It is without dividends (`benchmark: price` says so), and the stocks' prices",
+        "are not: that flatters alpha.",
     )
     tour.run("index", "rows_inserted")
     tour.run("factors", "rows_inserted")

@@ -44,16 +44,26 @@ def print_metrics(run: RunHandle) -> None:
 
 
 def _rows(run: RunHandle) -> list[list[str]]:
-    units = units_of(run.type)
+    units = units_of((run.type, run.metrics))
     return [[name, write_metric(name, run.metrics, units)] for name in run.metrics if not is_beside(name, run.metrics)]
 
 
-def units_of(*run_types: str) -> dict[str, str]:
-    """Give the units of the standard metrics of some types of run, by name."""
+def units_of(*runs: tuple[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Give the units of the standard metrics of some runs, by name.
+
+    Parameters
+    ----------
+    *runs
+        The type and the metrics of each. Returns that were logged as such have the metrics of a backtest, in its units.
+    """
     from optaic.domain.kind import RunType
     from optaic.domain.metric import STANDARD_METRICS
 
-    return {one.name: one.unit.value for kind in run_types for one in STANDARD_METRICS.get(RunType(kind), ())}
+    kinds = [RunType(kind) for kind, _ in runs]
+    # Only what measures returns writes this text: a person logs numbers.
+    if any(isinstance(metrics.get("risk_free"), str) for _, metrics in runs):
+        kinds = [RunType.BACKTEST, *kinds]
+    return {one.name: one.unit.value for kind in kinds for one in STANDARD_METRICS.get(kind, ())}
 
 
 def is_beside(name: str, metrics: Container[str]) -> bool:

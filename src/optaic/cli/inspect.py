@@ -215,6 +215,7 @@ def _print_run(run: RunHandle) -> None:
         ("ended", render.iso(record.ended_at) if record.ended_at else ""),
         ("took", render.took(record.started_at, record.ended_at, now)),
         ("mode", record.mode or ""),
+        ("forced", "yes: its upstreams needed not be ready" if record.is_forced else ""),
         ("revision", str(run.to_json()["revision"])),
         ("code", _code(run)),
         ("params", "  ".join(f"{name}={render.compact(value)}" for name, value in record.params.items())),

@@ -170,7 +170,7 @@ def _print_short(run: RunHandle, names: tuple[str, ...]) -> None:
     if run.status != "completed":
         print_end(run)
         raise TourEnd
-    units = units_of(run.type)
+    units = units_of((run.type, run.metrics))
     version = version_of(run)
     facts = [f"version {version}"] if version else []
     render.say(head_of(run))

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optaic.domain.comparison import gap_of, is_incidental
+from optaic.domain.comparison import IDENTICAL, gap_of, is_incidental
 from optaic.domain.kind import RunType
 from optaic.domain.metric import STANDARD_METRICS, Better
 
 SECTIONS = ("run", "params", "config", "code", "source", "inputs", "environment", "metrics", "artifacts")
 """What is known of a run, in the order in which people look at it."""
+
+RANK_FLOOR = 1e-3
+"""Numbers are ranked if they differ by more than 1e-9 of the larger, or of this where both are smaller."""
 
 Facts = Mapping[tuple[str, str], Any]
 """Of one run: values as JSON, by section and name."""
@@ -35,8 +38,8 @@ class Row:
     better
         Which way a metric is better; None for what has no better.
     best, worst
-        The places of the runs that have the best and the worst number; empty where all have the same, or none is
-        better.
+        The places of the runs that have the best and the worst number, up to rounding; empty where all have the same,
+        or none is better.
     difference
         The last value less the first, of two numbers.
     """
@@ -138,13 +141,20 @@ def _number(value: object) -> float | None:
 def _ends(numbers: Sequence[float | None], better: Better) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Give the places of the best and of the worst."""
     ranked = {place: number for place, number in enumerate(numbers) if number is not None}
-    if not ranked or min(ranked.values()) == max(ranked.values()):
+    if not ranked or _is_rounding(min(ranked.values()), max(ranked.values())):
         return (), ()
     least, most = (
-        tuple(place for place, number in ranked.items() if number == end)
+        tuple(place for place, number in ranked.items() if _is_rounding(number, end))
         for end in (min(ranked.values()), max(ranked.values()))
     )
     return (most, least) if better is Better.HIGHER else (least, most)
+
+
+def _is_rounding(one: float, other: float) -> bool:
+    """Whether two numbers are too near to each other for one to be the better."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    return abs(one - other) <= IDENTICAL * max(abs(one), abs(other), RANK_FLOOR)
 
 
 def better_of(name: str, types: Iterable[RunType]) -> Better | None:

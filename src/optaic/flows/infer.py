@@ -26,6 +26,7 @@ from optaic.flows.features import MODEL, Features, check_schema, event_dates, re
 from optaic.flows.fetched import take
 from optaic.flows.fits import Fit, read_fits
 from optaic.flows.grid import DATE, SYMBOL
+from optaic.flows.in_sample import say_in_sample
 from optaic.flows.input import Input
 from optaic.flows.refresh import DEFAULT_KEY, find_difference, write_changes
 from optaic.flows.task import DatasetChange, Result, Task
@@ -114,11 +115,14 @@ def infer(task: Task, definition: Callable[..., Any], context: RunContext, store
         )
     change = _change(task, store, frame)
     artifact = context.log_frame("predictions.parquet", frame)
+    in_sample = frame.filter(pl.col(DATE) < first).height
+    say_in_sample(context, f"{task.instance}.infer", in_sample)
     values = predicted.values
     confidence = predicted.confidence[np.isfinite(predicted.confidence)]
     return Result(
         metrics={
             "num_predictions": len(values),
+            "in_sample_rows": in_sample,
             "mean_prediction": float(values.mean()),
             "std_prediction": float(values.std(ddof=1)) if len(values) > 1 else None,
             "confidence_mean": float(confidence.mean()) if len(confidence) else None,
@@ -130,7 +134,7 @@ def infer(task: Task, definition: Callable[..., Any], context: RunContext, store
         fields={
             "first_date": frame[DATE][0].isoformat(),
             "last_date": frame[DATE][-1].isoformat(),
-            "is_in_sample": bool(len(early)),
+            "is_in_sample": bool(in_sample),
         },
     )
 

@@ -15,6 +15,7 @@ from optaic.backtesting import Backtest
 from optaic.domain.optimizer import EXPECTED, GROUPS, OPTIMIZER, check_roles
 from optaic.errors import NoOutputError, SolverFailedError
 from optaic.flows.grid import DATE, SYMBOL
+from optaic.flows.in_sample import say_in_sample
 from optaic.flows.optimize import SETUP, complete_setup, open_refit
 from optaic.flows.rebalance import NO_NAMES, Rebalancer
 from optaic.flows.refit import OPTIMAL
@@ -104,10 +105,13 @@ class Pursuit:
                 f"its fallback is used at {fallbacks}, what is held is kept at {len(failed) - fallbacks}",
                 level="WARNING",
             )
+        if EXPECTED in self.ctx.inputs:
+            say_in_sample(self.ctx, self.ctx.input(EXPECTED).instance, self.sight.in_sample_rows)
         detail = source.detail
         return replace(
             done,
             skipped_decisions=self.rebalancer.skipped_decisions,
+            in_sample_rows=self.sight.in_sample_rows,
             optimizer=f"{source.instance} version {source.version}, {detail['definition']}, "
             f"lookback {setup['lookback']} sessions",
             failed_solves=self.rebalancer.failed_solves,

@@ -85,6 +85,7 @@ class Sight:
             self._instants = dict(zip(decisions, decided.to_list(), strict=True))
         self._followed: dict[str, Known] = {PRICES: self._prices(ctx.input(PRICES), days[0], is_adjusted=is_adjusted)}
         self._sides: list[list[str]] = []
+        self._in_sample: dict[int, int] = {}
         for role in (EXPECTED, GROUPS):
             if role in ctx.inputs:
                 self._followed[role] = self._other(role, ctx.input(role))
@@ -93,6 +94,11 @@ class Sight:
     def blind(self) -> list[str]:
         """The roles of inputs of which there are rows, and none was known at the last decision asked about."""
         return [role for role, known in self._followed.items() if known.is_blind]
+
+    @property
+    def in_sample_rows(self) -> int:
+        """How many expected returns were used so far though their fit had seen their dates; each counts once."""
+        return sum(self._in_sample.values())
 
     def returns_at(self, session: int) -> Floats:
         """Give simple total returns of the last sessions up to one, as they were known when it was decided.
@@ -130,14 +136,16 @@ class Sight:
         if not len(filled):
             return np.full(len(self._symbols), np.nan)
         found, date = values[filled[-1]], known.dates[filled[-1]]
-        if LABEL_END in known.values and not self._allow_in_sample:
+        if LABEL_END in known.values:
             ends = known.values[LABEL_END][filled[-1]][np.isfinite(found)]
-            if np.any(ends >= date.astype(np.int64)):
+            late = int((ends >= date.astype(np.int64)).sum())
+            if late and not self._allow_in_sample:
                 raise InSampleInputError(
                     f"the expected returns of {self._ctx.input(EXPECTED).instance} for {date} are in-sample: their fit "
                     f"had seen labels up to {np.datetime64(int(np.nanmax(ends)), 'D')}",
                     next_step="predict out of sample, or set allow_in_sample: true, which is recorded",
                 )
+            self._in_sample[int(date.astype(np.int64))] = late
         return found
 
     def groups_at(self, session: int) -> dict[str, tuple[str, ...]]:

@@ -11,8 +11,10 @@ import polars as pl
 
 from optaic.backtesting import Backtest
 from optaic.flows.task import Task
+from optaic.flows.universe import UNIVERSE
+from optaic.quant.figures import measure_benchmark
 from optaic.quant.periods import monthly_returns, rolling_sharpe_ratio
-from optaic.quant.summary import UNITS, summarize
+from optaic.quant.summary import UNITS
 from optaic.report.backtest import BacktestReport, Comparison, backtest_page
 from optaic.report.catalogue import list_figures
 from optaic.report.caution import list_cautions
@@ -43,8 +45,12 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
     returns = done.returns
     growth = np.concatenate([[1.0], np.cumprod(1.0 + done.benchmark)])
     curve = equity.select("date", "value").with_columns(pl.Series("benchmark", capital * growth))
+    in_sample = done.in_sample_rows or 0
+    allowed = f"{in_sample:,} rows of predictions whose fit had seen their dates are used: allow_in_sample is set"
     assumptions = {
+        **({"in-sample": allowed} if in_sample else {}),
         **_decided(task),
+        **_universe(task, view),
         "view": "replay: each decision saw what was known before the next session opened"
         if view == "replay"
         else "latest: decisions saw the data as they are now",
@@ -67,12 +73,13 @@ def write_report(task: Task, done: Backtest, metrics: Mapping[str, Any]) -> str:
         period=(equity["date"][0], equity["date"][-1]),
         created_at=task.started_at,
         figures=_figures(metrics),
-        chips=_chips(task, options, view),
+        chips=_chips(task, options, view, is_in_sample=in_sample > 0),
         warnings=list_cautions(
             survivorship=metrics["survivorship"],
             has_costs=options["assumptions"]["costs"] != "none",
             is_ruined=bool(metrics["ruined"]),
             same_bar=bool(options["same_bar"]),
+            in_sample_rows=in_sample,
             view=view,
             has_risk_free=metrics["risk_free"] != "none",
             missing_prices=int(metrics["stale_marks"]),
@@ -110,6 +117,19 @@ def _decided(task: Task) -> dict[str, str]:
     return said
 
 
+def _universe(task: Task, view: str) -> dict[str, str]:
+    """Say who may be held; of a simulator that has no such params, only what it was given."""
+    inputs = {one.role: one.instance for one in task.inputs}
+    if "rebalance" not in task.params:
+        return {"universe": inputs[UNIVERSE]} if UNIVERSE in inputs else {}
+    if UNIVERSE not in inputs:
+        return {"universe": "none declared: every name that has prices may be held"}
+    when = "as was known at each decision" if view == "replay" else "as the data are now"
+    if "weights" in inputs:
+        return {"universe": f"members of {inputs[UNIVERSE]}, {when}, are the benchmark; weights are held as given"}
+    return {"universe": f"only members of {inputs[UNIVERSE]} are bought, {when}"}
+
+
 def _limits(options: Mapping[str, Any]) -> str:
     given = {name: options[name] for name in ("max_weight", "gross", "net", "max_turnover")}
     given["no_trade_band"] = options["no_trade_band"] or None
@@ -120,10 +140,12 @@ def _percent(value: Any) -> str:
     return "not known" if value is None else f"{value:.1%} of position-days are in names alive at the end of the data"
 
 
-def _chips(task: Task, options: Mapping[str, Any], view: str) -> tuple[str, ...]:
+def _chips(task: Task, options: Mapping[str, Any], view: str, *, is_in_sample: bool) -> tuple[str, ...]:
     chips = [str(task.standing)]
     if options["same_bar"]:
         chips.append("same bar")
+    if is_in_sample:
+        chips.append("in-sample")
     if view == "latest":
         chips.append("view: latest")
     return tuple(chips)
@@ -161,9 +183,8 @@ def _comparisons(done: Backtest, metrics: Mapping[str, Any]) -> list[Comparison]
     stressed = done.stressed
     if stressed is not None:
         found.append(Comparison(label="Delistings at -30%", figures=_some(stressed.metrics)))
-    dates = done.simulation.panel.dates
-    days = int((dates[-1] - dates[0]).astype(np.int64))
-    theirs = summarize(done.benchmark, sessions_per_year=done.sessions_per_year, calendar_days=days)
+    panel = done.simulation.panel
+    theirs = measure_benchmark(done.benchmark, panel, sessions_per_year=done.sessions_per_year)
     return [*found, Comparison(label=done.benchmark_name, figures=_some(theirs))]
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
-from optaic.backtesting import Backtest, backtest
+from optaic.backtesting import EQUAL_WEIGHT, Backtest, backtest
 from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, next_session
 from optaic.flows.decision import decision_times, outside_sessions
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
-from optaic.flows.in_sample import LABEL_END, refuse_in_sample
+from optaic.flows.in_sample import LABEL_END, count_in_sample, refuse_in_sample, say_in_sample
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
 from optaic.flows.universe import UNIVERSE, is_member, members_by
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from optaic.flows.context import RunContext
-    from optaic.flows.input import Input
 
 SIGNAL, WEIGHTS, PRICES, BENCHMARK, CASH = "signal", "weights", "prices", "benchmark", "cash"
 """The roles that it reads, beside `universe`, that of an optimiser and those that an optimiser reads."""
@@ -55,6 +55,7 @@ def simulate(
     delisting_return: float = 0.0,
     adjusted: bool = False,
     view: Literal["replay", "latest"] = "replay",
+    benchmark: Literal["total_return", "price"] | None = None,
     calendar: str = "XNYS",
     sessions_per_year: float | None = None,
     allow_in_sample: bool = False,
@@ -87,12 +88,15 @@ def simulate(
     view
         `replay`: a decision sees what was known before the next session opened. `latest`: what the pinned versions
         hold now.
+    benchmark
+        What the prices of the benchmark are: `total_return`, with dividends; `price`, without. None says nothing of it,
+        and the results say so. It changes no figure.
     calendar
         Whose sessions the next open is one of, and say whether the last session is the last of its week or month.
     sessions_per_year
         What annualises; None for the calendar's.
     allow_in_sample
-        Whether predictions may be used whose fit had seen their dates; recorded.
+        Whether predictions may be used whose fit had seen their dates; those that are used are counted, and labelled.
 
     Returns
     -------
@@ -130,10 +134,10 @@ def simulate(
         _warn_of_other_dates(ctx, dates.to_list(), calendar)
     members = is_member(members_by(ctx, asked), sessions, symbols) if UNIVERSE in ctx.inputs else None
     pursued: Pursuit | None = None
-    skipped = 0
+    skipped = in_sample = 0
     if WEIGHTS in ctx.inputs:
         # What is null on a date of decision is not to be held; where all is null, nothing is.
-        seen = _seen(ctx.input(WEIGHTS), asked, allow_in_sample=allow_in_sample)
+        seen, in_sample = _seen(ctx, WEIGHTS, asked, allow_in_sample=allow_in_sample)
         weights = seen.rename({_SEEN: "weight"}).with_columns(pl.col("weight").fill_null(0.0))
     else:
         decided = decide_sessions(
@@ -158,7 +162,8 @@ def simulate(
             )
             weights = pursued.weights
         else:
-            signal = _seen(ctx.input(SIGNAL), asked.filter(pl.Series(decided)), allow_in_sample=allow_in_sample)
+            chosen = asked.filter(pl.Series(decided))
+            signal, in_sample = _seen(ctx, SIGNAL, chosen, allow_in_sample=allow_in_sample)
             eligible = ~np.isnan(to_grid(table, "close", dates=sessions, symbols=symbols).values)
             targets, taken = select_targets(
                 to_grid(signal, _SEEN, dates=sessions, symbols=symbols).values,
@@ -184,6 +189,7 @@ def simulate(
         adjusted=adjusted,
         cash_rates=_cash(ctx, end),
         benchmark=_benchmark(ctx, start, end),
+        benchmark_name=_benchmark_name(ctx, benchmark),
         sessions_per_year=annual_sessions(calendar) if sessions_per_year is None else sessions_per_year,
         capital=capital,
         execution=execution,
@@ -202,10 +208,11 @@ def simulate(
         delisting_return=delisting_return,
         decide=None if pursued is None else pursued.decide,
     )
-    return done if pursued is None else pursued.finish(done)
+    return replace(done, in_sample_rows=in_sample) if pursued is None else pursued.finish(done)
 
 
 _SEEN = "seen"
+_INDICES = {"total_return": "total return", "price": "price return", None: "dividends not stated"}
 _PRICE_COLUMNS = ("close", "open", "dividend", "split")
 
 
@@ -221,15 +228,17 @@ def _warn_of_other_dates(ctx: RunContext, dates: list[dt.date], calendar: str) -
         )
 
 
-def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> pl.DataFrame:
+def _seen(ctx: RunContext, role: str, decisions: pl.DataFrame, *, allow_in_sample: bool) -> tuple[pl.DataFrame, int]:
     """Read what was seen of an input at some decisions, or is there now: date, symbol, seen (Float64).
 
-    They are `date` and, where what was known counts, `decided_at`.
+    The decisions are `date` and, where what was known counts, `decided_at`. How many of the rows are in-sample comes
+    second; that is said in the log.
     """
+    source = ctx.input(role)
     column = value_column(source, "value", "prediction", "signal", "weight")
     dates = decisions[DATE]
     if decisions.is_empty():
-        return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64})
+        return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64}), 0
     if "decided_at" not in decisions.columns:
         frame = source.frame(start=dates[0], end=dates[-1]).filter(pl.col(DATE).is_in(dates.implode()))
     else:
@@ -237,9 +246,13 @@ def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> p
         frame = source.known_by(decisions, columns=columns).collect(engine="streaming")
         if frame.is_empty():
             refuse_blindness(source, dates)
-    if not allow_in_sample:
+    in_sample = 0
+    if allow_in_sample:
+        in_sample = count_in_sample(source, frame, start=dates[0], end=dates[-1])
+        say_in_sample(ctx, source.instance, in_sample)
+    else:
         refuse_in_sample(source, frame, start=dates[0], end=dates[-1], can_be_allowed=True)
-    return frame.select(DATE, SYMBOL, pl.col(column).cast(pl.Float64).alias(_SEEN))
+    return frame.select(DATE, SYMBOL, pl.col(column).cast(pl.Float64).alias(_SEEN)), in_sample
 
 
 def _long(
@@ -271,6 +284,14 @@ def _benchmark(ctx: RunContext, start: dt.date | None, end: dt.date | None) -> p
             next_step="declare a dataset with one symbol",
         )
     return frame.select(DATE, pl.col(value_column(source, "close")).alias("close"))
+
+
+def _benchmark_name(ctx: RunContext, kind: str | None) -> str:
+    """Name the benchmark by instance and column, and say whether it is with dividends."""
+    if BENCHMARK not in ctx.inputs:
+        return EQUAL_WEIGHT
+    source = ctx.input(BENCHMARK)
+    return f"{source.instance}[{value_column(source, 'close')}] ({_INDICES[kind]})"
 
 
 def _cash(ctx: RunContext, end: dt.date | None) -> pl.DataFrame | None:

@@ -71,6 +71,11 @@ def check_effect(names: Collection[str], roles: Collection[str]) -> None:
     InvalidInputError
         The message begins with the name of the option.
     """
+    if "benchmark" in names and "benchmark" not in roles:
+        raise InvalidInputError(
+            "benchmark says what an index is, and none is read: the benchmark is the equal weight of the universe",
+            next_step="add to its inputs: benchmark: INSTANCE; or take benchmark out of config",
+        )
     for role, without in _INERT.items():
         if role in roles and (inert := [name for name in without if name in names]):
             raise InvalidInputError(

@@ -40,13 +40,11 @@ def measure(
     InvalidInputError
         If the benchmark has another length, or a return that is not finite.
     """
-    dates = simulation.panel.dates
-    rates = simulation.panel.cash_rates
     return summarize(
         simulation.returns,
         sessions_per_year=sessions_per_year,
-        calendar_days=int((dates[-1] - dates[0]).astype(np.int64)) if len(dates) else None,
-        risk_free=None if rates is None else cash_returns(dates, rates)[1:],
+        calendar_days=_calendar_days(simulation.panel),
+        risk_free=_risk_free(simulation.panel),
         benchmark=benchmark,
         book=Book(
             traded=simulation.turnover[1:],
@@ -58,6 +56,44 @@ def measure(
             episodes=episodes_of(simulation),
         ),
     )
+
+
+def measure_benchmark(benchmark: Floats, panel: Panel, *, sessions_per_year: float = 252.0) -> dict[str, Figure]:
+    """Measure a benchmark as the backtest beside it is measured: over the same days, in excess of the same cash.
+
+    Parameters
+    ----------
+    benchmark : ndarray of shape (n_sessions - 1,), float64
+        Its simple returns in the sessions after the first, as fractions.
+    panel
+        That of the backtest.
+    sessions_per_year
+        A, what annualises.
+
+    Returns
+    -------
+    dict
+        As `measure` gives; None for what follows from what was held and traded, and from a benchmark.
+
+    Raises
+    ------
+    InvalidInputError
+        If the benchmark has another length, or a return that is not finite.
+    """
+    return summarize(
+        benchmark,
+        sessions_per_year=sessions_per_year,
+        calendar_days=_calendar_days(panel),
+        risk_free=_risk_free(panel),
+    )
+
+
+def _calendar_days(panel: Panel) -> int | None:
+    return int((panel.dates[-1] - panel.dates[0]).astype(np.int64)) if len(panel.dates) else None
+
+
+def _risk_free(panel: Panel) -> Floats | None:
+    return None if panel.cash_rates is None else cash_returns(panel.dates, panel.cash_rates)[1:]
 
 
 def equal_weight_returns(panel: Panel, *, members: Booleans | None = None, delisting_return: float = 0.0) -> Floats:

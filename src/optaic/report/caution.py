@@ -13,6 +13,7 @@ def list_cautions(
     has_costs: bool,
     is_ruined: bool = False,
     same_bar: bool = False,
+    in_sample_rows: int = 0,
     view: str = "replay",
     has_risk_free: bool = True,
     missing_prices: int = 0,
@@ -32,6 +33,8 @@ def list_cautions(
         Whether the value reached zero.
     same_bar
         Whether trades were at the price that decided them.
+    in_sample_rows
+        Predictions that were used though their fit had seen their dates.
     view
         `replay`, or `latest` where decisions saw later corrections.
     has_risk_free
@@ -68,6 +71,12 @@ def list_cautions(
         )
     if same_bar:
         said.append("same_bar: trades were filled at the very price that decided them. Nobody could have traded so.")
+    if in_sample_rows > 0:
+        rows, were = ("row", "was") if in_sample_rows == 1 else ("rows", "were")
+        said.append(
+            f"in_sample: {in_sample_rows:,} {rows} of predictions {were} used though their fit had seen what came. "
+            "Nobody could have decided so."
+        )
     if view == "latest":
         said.append("view: latest. Decisions saw corrections of the data that were published after them.")
     if missing_prices > 0:
@@ -80,16 +89,20 @@ def list_cautions(
             "was kept."
         )
     if failed_solves > 0:
-        times = "rebalance" if failed_solves == 1 else "rebalances"
-        then = "the weights of before were kept"
-        if fallbacks > 0:
-            then = "its declared fallback was used"
-            if fallbacks < failed_solves:
-                then += f" at {fallbacks:,}, the weights of before were kept at {failed_solves - fallbacks:,}"
-        said.append(f"Failed solves: at {failed_solves:,} {times} the optimiser found no solution, and {then}.")
+        said.append(_tell_failures(failed_solves, fallbacks))
     if not has_risk_free:
         said.append("risk_free: none. Sharpe ratios are of returns, not of returns above cash.")
     return tuple(said)
+
+
+def _tell_failures(failed_solves: int, fallbacks: int) -> str:
+    times = "rebalance" if failed_solves == 1 else "rebalances"
+    then = "the weights of before were kept"
+    if fallbacks > 0:
+        then = "its declared fallback was used"
+        if fallbacks < failed_solves:
+            then += f" at {fallbacks:,}, the weights of before were kept at {failed_solves - fallbacks:,}"
+    return f"Failed solves: at {failed_solves:,} {times} the optimiser found no solution, and {then}."
 
 
 def describe_survivorship(survivorship: float | None) -> str:

@@ -14,7 +14,7 @@ BACKTEST = (
     metric("cagr", Unit.FRACTION, _HIGHER, "Compound growth a year, by calendar days."),
     metric("volatility", Unit.FRACTION, _LOWER, "Standard deviation of returns (ddof=1), annualised."),
     metric("sharpe_ratio", Unit.RATIO, _HIGHER, "Mean excess return over its standard deviation, annualised."),
-    metric("sharpe_ratio_standard_error", Unit.RATIO, _LOWER, "Its standard error, with skewness and kurtosis."),
+    metric("sharpe_ratio_standard_error", Unit.RATIO, _NEITHER, "Its standard error, with skewness and kurtosis."),
     metric("probabilistic_sharpe_ratio", Unit.FRACTION, _HIGHER, "Probability that the true Sharpe ratio is above 0."),
     metric("risk_free", Unit.TEXT, _NEITHER, "`series` where there is a cash rate, `none` where it is taken as 0."),
     metric("sortino_ratio", Unit.RATIO, _HIGHER, "Mean return over its downside deviation, annualised."),
@@ -30,7 +30,7 @@ BACKTEST = (
     metric("ruined", Unit.COUNT, _LOWER, "1 if all was lost in some session, else 0."),
     metric("beta", Unit.RATIO, _NEITHER, "Slope of excess returns on those of the benchmark."),
     metric("alpha", Unit.FRACTION, _HIGHER, "Intercept of the same line, annualised."),
-    metric("tracking_error", Unit.FRACTION, _LOWER, "Deviation of returns from those of the benchmark, annualised."),
+    metric("tracking_error", Unit.FRACTION, _NEITHER, "Deviation of returns from those of the benchmark, annualised."),
     metric("information_ratio", Unit.RATIO, _HIGHER, "Mean return above the benchmark over the tracking error."),
     metric("turnover", Unit.FRACTION, _LOWER, "One-way, a year, without the first purchase."),
     metric("gross_exposure", Unit.FRACTION, _NEITHER, "Mean of the absolute weights at the close."),
@@ -46,6 +46,13 @@ BACKTEST = (
     metric("stale_marks", Unit.COUNT, _LOWER, "Position-days marked at an older price, because there was none."),
     metric("missed_fills", Unit.COUNT, _LOWER, "Orders that were not filled, because there was no price."),
     metric("skipped_decisions", Unit.COUNT, _LOWER, "Decisions not taken: nothing was known of whom to hold."),
+    metric(
+        "in_sample_rows",
+        Unit.ROWS,
+        _LOWER,
+        "Predictions that were used though their fit had seen their dates: 0 unless `allow_in_sample`; null where the "
+        "simulator did not look.",
+    ),
     metric("optimizer", Unit.TEXT, _NEITHER, "The optimiser that decided, with its version; null where none did."),
     metric("failed_solves", Unit.COUNT, _LOWER, "Decisions at which it had no solution; null without an optimiser."),
     metric("fallbacks", Unit.COUNT, _LOWER, "Those of them at which its declared fallback was used."),
@@ -55,5 +62,5 @@ BACKTEST = (
     metric("costs", Unit.TEXT, _NEITHER, "What trades cost, in words; `none` where nothing."),
     metric("impact", Unit.TEXT, _NEITHER, "Market impact: `none`, it is not simulated."),
     metric("view", Unit.TEXT, _NEITHER, "`replay` where decisions saw what was known then, else `latest`."),
-    metric("benchmark", Unit.TEXT, _NEITHER, "What it is measured against."),
+    metric("benchmark", Unit.TEXT, _NEITHER, "What it is measured against, and whether that is with dividends."),
 )

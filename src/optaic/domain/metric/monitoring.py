@@ -43,7 +43,7 @@ MONITORING = (
     # performance of a backtest's last sessions
     metric("total_return", Unit.FRACTION, _HIGHER, "Of the window."),
     metric("sharpe_ratio", Unit.RATIO, _HIGHER, "Of the window, annualised."),
-    metric("sharpe_ratio_standard_error", Unit.RATIO, _LOWER, "Its standard error."),
+    metric("sharpe_ratio_standard_error", Unit.RATIO, _NEITHER, "Its standard error."),
     metric("volatility", Unit.FRACTION, _LOWER, "Of the window, annualised."),
     metric("max_drawdown", Unit.FRACTION, _HIGHER, "Within the window; negative."),
     metric("window_sessions", Unit.SESSIONS, _NEITHER, "Sessions of the window."),
