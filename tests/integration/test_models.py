@@ -151,6 +151,9 @@ def test_dates_that_no_fit_predicts_out_of_sample_are_refused_or_labelled(resear
     assert count == seen.height > 0
     said = f"{count} rows of alpha.infer are in-sample, and are used: allow_in_sample is set"
     assert any(said in str(line) for line in allowed.logs())
+    stacked = alpha(inputs='{first: "alpha.infer[prediction]", prices: prices}').replace("alpha:", "stacked:", 1)
+    research.declare(INSTANCES + alpha(infer="{start: 2021-03-01, allow_in_sample: true}") + stacked)
+    assert "[in_sample_input]" in (research.ledger.run("stacked").reason or "")
     research.declare(INSTANCES + alpha(infer="{allow_in_sample: true}"))
     assert research.ledger.run("alpha.infer").metrics["in_sample_rows"] == 0, "allowed, and none was there"
 

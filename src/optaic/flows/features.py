@@ -16,6 +16,7 @@ from optaic.errors import FeaturesChangedError, InvalidInputError, NothingKnownE
 from optaic.flows.context import RunContext
 from optaic.flows.decision import decision_times
 from optaic.flows.grid import DATE, SYMBOL
+from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.input import Input
 from optaic.flows.universe import UNIVERSE, members_by
 from optaic.storage.dtype import parse_dtype
@@ -165,6 +166,8 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
     ------
     InvalidInputError
         If the inputs are not datasets of dates and symbols with numbers.
+    InSampleInputError
+        If a feature is predictions for dates that their fit had seen.
     NothingKnownError
         If no row was known in time.
     """
@@ -178,6 +181,8 @@ def read_features(context: RunContext, dates: pl.Series, *, calendar: str, keeps
             raise InvalidInputError(
                 f"{source.instance} has the key {', '.join(source.keys)}; features are by date and symbol"
             )
+        if len(dates):
+            refuse_in_sample(source, start=dates[0], end=dates[-1])
         part = source.known_by(decisions).collect(engine="streaming")
         if part.is_empty() and len(dates) and not keeps_gaps:
             _refuse_blindness(context, source, dates)
