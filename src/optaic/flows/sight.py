@@ -94,6 +94,11 @@ class Sight:
         """The roles of inputs of which there are rows, and none was known at the last decision asked about."""
         return [role for role, known in self._followed.items() if known.is_blind]
 
+    @property
+    def group_names(self) -> frozenset[str]:
+        """Every group that the groups name on any date up to the last decision, whenever that was known."""
+        return frozenset(text for texts in self._sides for text in texts)
+
     def returns_at(self, session: int) -> Floats:
         """Give simple total returns of the last sessions up to one, as they were known when it was decided.
 
