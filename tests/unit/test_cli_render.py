@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from optaic.cli.figure import units_of, write_metric
 from optaic.cli.files import fold_names
 from optaic.cli.render import between, number
+from optaic.project.checks import with_effect
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,20 @@ from optaic.cli.render import between, number
 )
 def test_a_figure_has_six_digits_or_more_and_money_no_exponent(value: object, text: str) -> None:
     assert number(value) == text
+
+
+def test_every_residual_of_an_optimiser_is_a_percentage_and_what_rounding_leaves_is_nothing() -> None:
+    metrics = {"constraint_residual": 0.02, "residual_max_weights": 0.02, "residual_budget": 2.2e-16}
+    units = units_of("PortfolioOptimizationRun")
+    assert [write_metric(name, metrics, units) for name in metrics] == ["2 %", "2 %", "0 %"]
+    assert write_metric("residual_budget", {"residual_budget": -2e-6}, units) == "-0.0002 %"
+
+
+def test_options_without_effect_on_a_backtest_are_not_shown() -> None:
+    params = {"top": 0.2, "long_short": False, "rebalance": "monthly", "lag": 1}
+    assert list(with_effect(params, ["optimizer", "prices"])) == ["rebalance", "lag"]
+    assert list(with_effect(params, ["weights", "prices"])) == ["lag"]
+    assert with_effect(params, ["signal", "prices"]) == params
 
 
 def test_dates_that_are_open_at_one_end_are_told_in_words() -> None:

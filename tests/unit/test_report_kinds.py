@@ -67,6 +67,15 @@ def test_a_broken_constraint_is_the_first_line() -> None:
         assert said.split("\n")[0] == "Constraint broken: gross <= 1."
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.02, "2.00%"), (2.2e-16, "0.00%"), (-3e-12, "0.00%"), (2e-6, "0.0002%"), (-0.1, "\u221210.00%")],
+)
+def test_residuals_are_percentages_like_the_worst_of_them(value: float, shown: str) -> None:
+    page = optimization_page(replace(MIN_VARIANCE, residuals=[Residual(constraint="cap", value=value, tolerance=1e-6)]))
+    assert f"cap{shown}0.0001%" in read_document(page).text
+
+
 def test_of_many_positions_the_largest_of_both_sides_are_drawn_and_all_are_listed() -> None:
     many = [Holding(symbol=f"S{n:03}", weight=(-1) ** n * n / 10_000) for n in range(1, 101)]
     page = optimization_page(replace(MIN_VARIANCE, holdings=many))

@@ -19,6 +19,13 @@ _ERROR = "_standard_error"
 
 _SENTENCE = 32
 """A value with more characters stands below the table."""
+
+_RESIDUAL = "residual_"
+"""How the names of the residuals of single constraints begin; their unit is that of the worst of them."""
+
+_NOISE = 1e-9
+"""A fraction below this is what rounding leaves of nothing."""
+
 _TWO_COLUMNS = 84
 """Characters that two columns need."""
 
@@ -73,7 +80,7 @@ def is_beside(name: str, metrics: Container[str]) -> bool:
 
 def write_metric(name: str, metrics: Mapping[str, Any], units: Mapping[str, str]) -> str:
     """Write a metric in its unit, with its standard error if there is one."""
-    unit = units.get(name, "")
+    unit = units.get("constraint_residual" if name.startswith(_RESIDUAL) else name, "")
     error = metrics.get(f"{name}{_ERROR}")
     text = _text(metrics.get(name), unit)
     return f"{text} ± {_text(error, unit)}" if isinstance(error, int | float) else text
@@ -81,5 +88,5 @@ def write_metric(name: str, metrics: Mapping[str, Any], units: Mapping[str, str]
 
 def _text(value: Any, unit: str) -> str:
     if unit == "fraction" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{100 * value:,.4g} %"
+        return f"{0 if abs(value) < _NOISE else 100 * value:,.4g} %"
     return render.number(value)

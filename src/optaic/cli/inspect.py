@@ -218,7 +218,7 @@ def _print_run(run: RunHandle) -> None:
         ("forced", "yes: its upstreams needed not be ready" if record.is_forced else ""),
         ("revision", str(run.to_json()["revision"])),
         ("code", _code(run)),
-        ("params", "  ".join(f"{name}={render.compact(value)}" for name, value in record.params.items())),
+        ("params", "  ".join(f"{name}={render.compact(value)}" for name, value in _params(run).items())),
         ("seed", str(record.seed)),
         ("as of", render.iso(record.as_of) if record.as_of else ""),
         ("repeats", str(record.retry_of_id) if record.retry_of_id else ""),
@@ -229,6 +229,14 @@ def _print_run(run: RunHandle) -> None:
         if value:
             render.say_fact(f"  {name:<10}  ", value)
     print_comparison(run)
+
+
+def _params(run: RunHandle) -> dict[str, Any]:
+    """Give the params; of a backtest without the options that have no effect on what decides it."""
+    from optaic.project.checks import with_effect
+
+    params = dict(run.record.params)
+    return with_effect(params, [item.role for item in run.inputs]) if run.type == "BacktestRun" else params
 
 
 def _waits(run: RunHandle) -> str:

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from optaic.domain.metric.optimization import OPTIMIZATION
 from optaic.flows.evidence import Evidence
-from optaic.flows.refit import TOLERANCE, Floats, Solution
+from optaic.flows.judgement import TOLERANCE
+from optaic.flows.refit import Floats, Solution
 from optaic.flows.task import Task
 from optaic.quant.constraint import Constraint
 from optaic.report.catalogue import list_figures

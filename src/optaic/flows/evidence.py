@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from optaic.domain.optimizer import EXPECTED, GROUPS, PREVIOUS, PRICES, UNIVERSE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
+from optaic.flows.equation import Names
 from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
 from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import members_by
@@ -67,6 +68,8 @@ class Evidence:
         Sum of the absolute weights held before in other names.
     groups
         By name; None if none are read.
+    names
+        What constraints may name: every name that was read, and every group that one was ever in.
     """
 
     date: dt.date
@@ -79,6 +82,7 @@ class Evidence:
     previous: Floats | None = None
     held_outside: float = 0.0
     groups: Mapping[str, tuple[str, ...]] | None = None
+    names: Names = field(default_factory=Names)
 
 
 def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
@@ -148,6 +152,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
             next_step="take a shorter lookback, or look at the inputs",
         )
     returns = growth[window][:, keep] - 1.0
+    groups, group_names = _groups(ctx, last, decided_at)
     previous, outside = _drifted(weights, everything.dates, everything.symbols, growth, symbols)
     return Evidence(
         date=last,
@@ -161,7 +166,8 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
         else per_session(np.array([expected[symbol] for symbol in symbols]), returns, setup),
         previous=previous,
         held_outside=outside,
-        groups=_groups(ctx, last, decided_at),
+        groups=groups,
+        names=Names(symbols=frozenset(everything.symbols) | frozenset(groups or ()), groups=group_names),
     )
 
 
@@ -250,14 +256,6 @@ def total_growth(prices: Floats, *, split: Floats | None = None, dividend: Float
     return growth
 
 
-def _last_rows(source: Input, column: str, last: dt.date, decided_at: dt.datetime | None) -> pl.DataFrame:
-    """Give the last row of each name up to a date."""
-    frame = _rows(source, None, last, decided_at)
-    if SYMBOL not in frame.columns:
-        raise InvalidInputError(f"{source.instance} has no column {SYMBOL!r}: its rows are of no names")
-    return frame.filter(pl.col(column).is_not_null()).sort(DATE).group_by(SYMBOL, maintain_order=True).last()
-
-
 def _members(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) -> set[str] | None:
     if UNIVERSE not in ctx.inputs:
         return None
@@ -300,14 +298,22 @@ def per_session(expected: Floats, returns: Floats, setup: Mapping[str, Any]) -> 
     return expected / float(setup["sessions_per_year"])
 
 
-def _groups(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) -> dict[str, tuple[str, ...]] | None:
+def _groups(
+    ctx: RunContext, last: dt.date, decided_at: dt.datetime | None
+) -> tuple[dict[str, tuple[str, ...]] | None, frozenset[str] | None]:
+    """Give the groups of each name by its last row, and every group of any row; None and None if none are read."""
     if GROUPS not in ctx.inputs:
-        return None
+        return None, None
     source = ctx.input(GROUPS)
     columns = group_columns(source)
-    rows = _last_rows(source, columns[0], last, decided_at)
-    found = rows.select(SYMBOL, *(pl.col(name).cast(pl.String).fill_null("none") for name in columns))
-    return {str(row[0]): tuple(str(one) for one in row[1:]) for row in found.iter_rows()}
+    rows = _rows(source, None, last, decided_at)
+    if SYMBOL not in rows.columns:
+        raise InvalidInputError(f"{source.instance} has no column {SYMBOL!r}: its rows are of no names")
+    rows = rows.filter(pl.col(columns[0]).is_not_null()).sort(DATE)
+    rows = rows.select(SYMBOL, *(pl.col(name).cast(pl.String).fill_null("none") for name in columns))
+    newest = rows.group_by(SYMBOL, maintain_order=True).last()
+    every = frozenset(text for name in columns for text in rows[name].unique().to_list())
+    return {str(row[0]): tuple(str(one) for one in row[1:]) for row in newest.iter_rows()}, every
 
 
 def group_columns(source: Input) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optaic.errors import InvalidInputError
+from optaic.flows.equation import Equation
 from optaic.quant.constraint import Constraint
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +37,7 @@ def list_constraints(
     *,
     class_name: str = "",
     own: Mapping[str, float] | None = None,
+    equations: Sequence[Equation] = (),
     previous: Floats | None = None,
     held_outside: float = 0.0,
 ) -> list[Constraint]:
@@ -46,8 +47,8 @@ def list_constraints(
     ----------
     params
         Of the estimator, by the names that skfolio's have: `min_weights`, `max_weights`, `budget`, `min_budget`,
-        `max_budget`, `max_long`, `max_short`, `max_turnover` (of each weight), `groups` with `linear_constraints`,
-        `left_inequality` with `right_inequality`. Others cannot be checked on weights alone.
+        `max_budget`, `max_long`, `max_short`, `max_turnover` (of each weight), `left_inequality` with
+        `right_inequality`. Others cannot be checked on weights alone.
     symbols
         The names, in the order of the weights.
     class_name
@@ -55,6 +56,8 @@ def list_constraints(
     own
         The product's own: `gross`, the most that absolute weights may add up to; `turnover`, the most that may be
         traded, one-way.
+    equations
+        Its `linear_constraints`, as `read_equations` gives them.
     previous : ndarray of shape (n_symbols,), float64, optional
         The weights before, drifted; None if there are none, and then nothing limits the turnover.
     held_outside
@@ -94,7 +97,7 @@ def list_constraints(
             limits = np.array([most])
             half = ones / 2.0
             found.append(Constraint(name=name, text=text, limits=limits, linear=side * half, absolute=half))
-    found += _groups(params, symbols)
+    found += [one.constraint for one in equations]
     left, right = params.get("left_inequality"), params.get("right_inequality")
     if left is not None and right is not None:
         matrix, limits = np.atleast_2d(np.asarray(left, dtype=np.float64)), np.asarray(right, dtype=np.float64)
@@ -113,8 +116,25 @@ def budget_of(params: Mapping[str, Any], class_name: str) -> float | None:
     return None if budget is None else float(budget)
 
 
-def nearest_residuals(constraints: Sequence[Constraint], count: int) -> dict[str, float]:
-    """Say which constraints cannot be kept together: those that the weights break which break them least in all.
+def floor_of_return(params: Mapping[str, Any], mean: Floats) -> list[Constraint]:
+    """Give the constraint that the param `min_return` is, of returns of a session and before costs; none without it.
+
+    Parameters
+    ----------
+    params
+        Of the estimator.
+    mean : ndarray of shape (n_symbols,), float64
+        What the estimator expects, per session.
+    """
+    least = params.get("min_return")
+    if isinstance(least, bool) or not isinstance(least, int | float):
+        return []
+    text = f"expected return of a session >= {least:g}"
+    return [Constraint(name="min_return", text=text, limits=np.array([-float(least)]), linear=-mean[None, :])]
+
+
+def nearest_weights(constraints: Sequence[Constraint], count: int) -> Floats | None:
+    """Find the weights that break constraints which cannot be kept together least in all.
 
     Parameters
     ----------
@@ -125,11 +145,11 @@ def nearest_residuals(constraints: Sequence[Constraint], count: int) -> dict[str
 
     Returns
     -------
-    dict
-        Residuals by name, of weights that minimise the sum of the residuals above 0; empty if that cannot be found.
+    ndarray of shape (n_symbols,), float64, or None
+        They minimise the sum of the residuals above 0; None if that cannot be found.
     """
     if not constraints or not count:
-        return {}
+        return None
     cvxpy: Any = importlib.import_module("cvxpy")
     weights: Any = cvxpy.Variable(count)
     slacks: Any = cvxpy.Variable(len(constraints), nonneg=True)
@@ -148,12 +168,9 @@ def nearest_residuals(constraints: Sequence[Constraint], count: int) -> dict[str
     try:
         problem.solve(solver="CLARABEL")
     except cvxpy.SolverError:
-        return {}
+        return None
     found: object = weights.value
-    if not isinstance(found, np.ndarray):
-        return {}
-    nearest = cast("Floats", found)
-    return {item.name: item.residual(nearest) for item in constraints}
+    return cast("Floats", found) if isinstance(found, np.ndarray) else None
 
 
 def convex_constraints(
@@ -204,42 +221,6 @@ def _own(own: Mapping[str, float], ones: Floats, previous: Floats | None, held_o
         text = f"one-way turnover <= {own['turnover']:g}"
         limits = np.array([own["turnover"] - held_outside / 2.0])
         found.append(Constraint(name="turnover", text=text, limits=limits, absolute=ones / 2.0, center=previous))
-    return found
-
-
-def _groups(params: Mapping[str, Any], symbols: Sequence[str]) -> list[Constraint]:
-    equations = params.get("linear_constraints")
-    if not equations:
-        return []
-    equations_to_matrix: Any = importlib.import_module("skfolio.utils.equations").equations_to_matrix
-    input_to_array: Any = importlib.import_module("skfolio.utils.tools").input_to_array
-    names: Any = np.array(symbols, dtype=object)
-    groups: Any = params.get("groups")
-    levels: Any = (
-        [names]
-        if groups is None
-        else input_to_array(
-            items=groups, n_assets=len(symbols), fill_value="", dim=2, assets_names=names, name="groups"
-        )
-    )
-    found: list[Constraint] = []
-    for equation in equations:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a group that no name is in the fit warns too, and that is noted
-            is_equal, limits_equal, is_below, limits_below = equations_to_matrix(
-                groups=levels, equations=[equation], raise_if_group_missing=False
-            )
-        for matrix, limits, sense in ((is_equal, limits_equal, "equal"), (is_below, limits_below, "at_most")):
-            if len(matrix):
-                found.append(
-                    Constraint(
-                        name="groups",
-                        text=str(equation),
-                        limits=np.asarray(limits, dtype=np.float64),
-                        linear=np.asarray(matrix, dtype=np.float64),
-                        sense="equal" if sense == "equal" else "at_most",
-                    )
-                )
     return found
 
 

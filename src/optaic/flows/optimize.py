@@ -18,7 +18,7 @@ from optaic.flows.calendar import annual_sessions
 from optaic.flows.context import RunContext
 from optaic.flows.evidence import Evidence, gather
 from optaic.flows.optimizer import load_optimizer
-from optaic.flows.refit import TOLERANCE, Floats, Refit, Solution
+from optaic.flows.refit import Floats, Refit, Solution
 from optaic.flows.secret import REFERENCE
 from optaic.flows.task import Output, Result, Task
 from optaic.quant.allocation import describe_allocation
@@ -82,6 +82,7 @@ def optimize(
         held_outside=evidence.held_outside,
         expected_returns=evidence.expected_returns,
         groups=evidence.groups,
+        names=evidence.names,
     )
     for note in (*solution.notes, without_effect(setup, evidence)):
         if note is not None:
@@ -302,18 +303,12 @@ def _fail(context: RunContext, solution: Solution) -> NoReturn:
 
 
 def _what_failed(instance: str, solution: Solution) -> str:
-    texts = {one.name: one.text for one in solution.constraints}
-    broken = [
-        f"{texts.get(name, name)} by {value:.3g}"
-        for name, value in solution.residuals.items()
-        if not value <= TOLERANCE
-    ]
     said = f"the optimisation of {instance} has no solution that holds: {solution.status}"
     if solution.message:
         said += f" ({solution.message})"
-    if broken:
+    if solution.broken:
         nearest = "the nearest weights break" if solution.status == "infeasible" else "it breaks"
-        said += f"; {nearest} {', '.join(broken)}"
+        said += f"; {nearest} {', '.join(solution.broken)}"
     return said
 
 

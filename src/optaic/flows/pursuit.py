@@ -16,9 +16,9 @@ from optaic.domain.optimizer import EXPECTED, GROUPS, OPTIMIZER, check_roles
 from optaic.errors import NoOutputError, SolverFailedError
 from optaic.flows.grid import DATE, SYMBOL
 from optaic.flows.in_sample import say_in_sample
+from optaic.flows.judgement import SOLVED
 from optaic.flows.optimize import SETUP, complete_setup, open_refit
 from optaic.flows.rebalance import NO_NAMES, Rebalancer
-from optaic.flows.refit import OPTIMAL
 from optaic.flows.sight import Sight, refuse_blindness
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Pursuit:
                 f"{setup['lookback'] + 1} sessions up to any of them",
                 next_step="take a shorter lookback, or prices that begin earlier; or look at the inputs",
             )
-        failed = [f"{self.dates[one.session]} ({one.status})" for one in taken if one.status not in (OPTIMAL, NO_NAMES)]
+        failed = [f"{self.dates[one.session]} ({one.status})" for one in taken if one.status not in {*SOLVED, NO_NAMES}]
         if failed and not any(one.is_taken for one in taken):
             raise SolverFailedError(
                 f"{source.instance} has no solution at any of its {len(failed)} decisions: {_listed(failed)}",
@@ -192,6 +192,7 @@ def pursue(
         members_at=None if members is None else members.__getitem__,
         expected_at=sight.expected_at if EXPECTED in ctx.inputs else None,
         groups_at=sight.groups_at if GROUPS in ctx.inputs else None,
+        group_names=sight.group_names if GROUPS in ctx.inputs else None,
         setup=setup,
     )
     asked = pl.DataFrame({DATE: sessions[decisions], SYMBOL: [symbols[0]] * len(decisions), "weight": 0.0})

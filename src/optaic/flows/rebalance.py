@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from optaic.domain.optimizer import Fallback
+from optaic.flows.equation import Names
 from optaic.flows.evidence import per_session
-from optaic.flows.refit import OPTIMAL, Refit
+from optaic.flows.judgement import SOLVED
+from optaic.flows.refit import Refit
 
 NO_NAMES = "no_names"
 """The status of a decision for which no name had a whole lookback."""
@@ -68,6 +70,8 @@ class Rebalancer:
         (n_symbols,), float64, NaN where there is nothing, which is not bought then. None for the optimiser's own.
     groups_at
         Gives, for a session, the groups of names; None for none.
+    group_names
+        Every group that there ever is, which constraints may name at any session; None where no groups are read.
     setup
         With `target` and `sessions_per_year`; needed with `expected_at`.
     decisions
@@ -81,13 +85,14 @@ class Rebalancer:
     members_at: Callable[[int], Booleans] | None = None
     expected_at: Callable[[int], Floats] | None = None
     groups_at: Callable[[int], Mapping[str, Sequence[str]]] | None = None
+    group_names: frozenset[str] | None = None
     setup: Mapping[str, Any] = field(default_factory=dict[str, Any])
     decisions: list[Decision] = field(default_factory=list[Decision])
 
     @property
     def failed_solves(self) -> int:
         """How often there was no solution, with or without a fallback."""
-        return sum(one.status not in {OPTIMAL, NO_NAMES} for one in self.decisions)
+        return sum(one.status not in {*SOLVED, NO_NAMES} for one in self.decisions)
 
     @property
     def skipped_decisions(self) -> int:
@@ -118,7 +123,7 @@ class Rebalancer:
         Raises
         ------
         InvalidInputError
-            If the optimiser cannot be fitted at all with its params.
+            If the optimiser cannot be fitted at all with its params, or they name a group that there never is.
         InSampleInputError
             If expected returns are of dates that their fit had seen.
         """
@@ -147,6 +152,7 @@ class Rebalancer:
             if expected is None
             else per_session(expected[places], returns[:, places], self.setup),
             groups=None if self.groups_at is None else self.groups_at(session),
+            names=Names(symbols=frozenset(self.symbols), groups=self.group_names),
         )
         is_taken = solution.weights is not None and solution.fallback != "previous"
         self._note(session, solution.status, solution.fallback, len(places), is_taken=is_taken)

@@ -13,24 +13,14 @@ import numpy.typing as npt
 
 from optaic.domain.optimizer import Fallback
 from optaic.errors import InvalidInputError
-from optaic.flows.limits import budget_of, convex_constraints, list_constraints, nearest_residuals
+from optaic.flows.equation import Equation, Names, read_equations, replace_equations
+from optaic.flows.judgement import SOLVED, TOLERANCE, judge_answer, judge_error
+from optaic.flows.limits import budget_of, convex_constraints, floor_of_return, list_constraints
 from optaic.flows.optimizer import Optimizer, make_optimizer, require_library, use_expected_returns
 from optaic.quant.allocation import sample_moments
-from optaic.quant.constraint import Constraint, measure_residuals
+from optaic.quant.constraint import Constraint
 
 Floats = npt.NDArray[np.float64]
-TOLERANCE = 1e-6
-"""By how much a constraint may be broken, in units of weight."""
-
-OPTIMAL, INACCURATE, INFEASIBLE, BROKEN, NO_WEIGHTS, FAILED = (
-    "optimal",
-    "inaccurate",
-    "infeasible",
-    "constraint_broken",
-    "no_weights",
-    "failed",
-)
-"""What a fit can end as, beside the solver's own words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,11 +32,11 @@ class Solution:
     weights : ndarray of shape (n_symbols,), float64, or None
         Fractions of the value; None if there is neither a solution nor a fallback: keep what is held.
     status
-        `optimal`; or why the solver's answer is not used: `infeasible`, `unbounded`, `inaccurate`, `constraint_broken`,
-        `no_weights`, `failed`, or the solver's own word.
+        `optimal`, or `not_applicable` of an optimiser that tells of no solver; or why the answer is not used:
+        `infeasible`, `unbounded`, `inaccurate`, `constraint_broken`, `no_weights`, `failed`, or the solver's own word.
     residuals
         By constraint, how far the weights that the solver gave are from keeping it; of an infeasible problem, how far
-        the nearest weights are. Above 1e-6 it is broken.
+        the nearest weights are. Above 1e-6 it is broken. Empty where nothing that is measured explains the failure.
     fallback
         The declared fallback that the weights come from; None if they are the solver's.
     iterations
@@ -61,6 +51,8 @@ class Solution:
         What the optimiser warned of.
     constraints
         What was to be kept.
+    broken
+        In words, and by how much, what `residuals` are of and is not kept.
     """
 
     weights: Floats | None
@@ -74,11 +66,12 @@ class Solution:
     message: str = ""
     notes: tuple[str, ...] = ()
     constraints: Sequence[Constraint] = field(default_factory=tuple[Constraint, ...])
+    broken: tuple[str, ...] = ()
 
     @property
     def is_solved(self) -> bool:
         """Whether the weights are the optimiser's own."""
-        return self.status == OPTIMAL
+        return self.status in SOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +110,7 @@ class Refit:
         held_outside: float = 0.0,
         expected_returns: Floats | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
+        names: Names | None = None,
     ) -> Solution:
         """Allocate.
 
@@ -134,6 +128,8 @@ class Refit:
             Simple returns per session, instead of those that the optimiser would estimate.
         groups
             By name, the groups that it belongs to.
+        names
+            What constraints may name beside these symbols and groups, though none of it can be held now.
 
         Returns
         -------
@@ -143,14 +139,17 @@ class Refit:
         Raises
         ------
         InvalidInputError
-            If params, returns, groups or expected returns cannot be used at all; no fallback hides that.
+            If params, returns, groups or expected returns cannot be used at all, or a constraint names what is neither
+            a group nor a symbol; no fallback hides that.
 
         Notes
         -----
-        An answer counts as a solution only if the solver calls it optimal, nothing warned that it may be inaccurate,
-        all weights are finite, and each constraint holds to 1e-6.
+        An answer counts as a solution only if the solver (if any) calls it optimal, nothing warned that it may be
+        inaccurate, all weights are finite, and each constraint holds to 1e-6.
         """
         require_library()
+        import pandas as pd
+
         _check_returns(returns, symbols, self.instance)
         optimizer = make_optimizer(self.definition, self.params, instance=self.instance, seed=self.seed)
         params = optimizer.get_params(deep=False)
@@ -168,37 +167,44 @@ class Refit:
         if "save_problem" in params:
             optimizer.set_params(save_problem=True)
         self._constrain(optimizer, previous, held_outside)
+        params = optimizer.get_params(deep=False)
+        equations = read_equations(params, symbols, names)
         constraints = list_constraints(
-            optimizer.get_params(deep=False),
+            params,
             symbols,
             class_name=type(optimizer).__name__,
             own=self.constraints,
+            equations=equations,
             previous=previous,
             held_outside=held_outside,
         )
-        found, error, notes, seconds = _fit(optimizer, returns, symbols)
-        if error is not None:
-            status, message, residuals = self._judge_error(optimizer, error, constraints, len(symbols))
-        else:
-            status, message, residuals = _judge(optimizer, found, notes, constraints)
+        optimizer.set_params(**replace_equations(params, equations))
+        frame = pd.DataFrame(returns, columns=list(symbols))
+        found, error, notes, seconds = _fit(optimizer, frame)
         mean, covariance = _moments(optimizer, returns)
         if expected_returns is not None:
             mean = expected_returns
+        constraints += floor_of_return(params, mean)
+        if error is not None:
+            judged = judge_error(optimizer, error, constraints, frame, instance=self.instance)
+        else:
+            judged = judge_answer(optimizer, found, notes, constraints, len(symbols))
         weights, fallback = found, None
-        if status != OPTIMAL:
+        if judged.status not in SOLVED:
             weights, fallback = self._fall_back(covariance, previous, params)
         return Solution(
             weights=weights,
-            status=status,
-            residuals=residuals,
+            status=judged.status,
+            residuals=judged.residuals,
             fallback=fallback,
             iterations=_iterations(optimizer),
             solve_seconds=seconds,
             expected_returns=mean,
             covariance=covariance,
-            message=message,
-            notes=notes,
+            message=judged.message,
+            notes=(*notes, *_idle(equations)),
             constraints=constraints,
+            broken=judged.broken,
         )
 
     def _constrain(self, optimizer: Optimizer, previous: Floats | None, held_outside: float) -> None:
@@ -220,21 +226,6 @@ class Refit:
             add_constraints=convex_constraints(self.constraints, budget=budget, previous=previous, outside=held_outside)
         )
 
-    def _judge_error(
-        self, optimizer: Optimizer, error: Exception, constraints: Sequence[Constraint], count: int
-    ) -> tuple[str, str, dict[str, float]]:
-        """Say why a fit raised: its constraints cannot be kept, its solver failed; or refuse what it was given."""
-        nearest = nearest_residuals(constraints, count)
-        message = " ".join(str(error).split())[:300]
-        if any(value > TOLERANCE for value in nearest.values()):
-            return INFEASIBLE, message, nearest
-        if not _is_solver_error(error):
-            raise InvalidInputError(
-                f"{self.instance}: the {type(optimizer).__name__} cannot be fitted: {type(error).__name__}: {message}",
-                next_step="look at its params in optaic.yaml",
-            ) from error
-        return _solver_status(optimizer) or FAILED, message, nearest
-
     def _fall_back(
         self, covariance: Floats, previous: Floats | None, params: Mapping[str, Any]
     ) -> tuple[Floats | None, Fallback | None]:
@@ -252,13 +243,8 @@ class Refit:
         return None, None
 
 
-def _fit(
-    optimizer: Optimizer, returns: Floats, symbols: Sequence[str]
-) -> tuple[Floats | None, Exception | None, tuple[str, ...], float]:
+def _fit(optimizer: Optimizer, frame: Any) -> tuple[Floats | None, Exception | None, tuple[str, ...], float]:
     """Fit; give weights (None if they are no finite numbers), what was raised and warned of, and seconds."""
-    import pandas as pd
-
-    frame = pd.DataFrame(returns, columns=list(symbols))
     error: Exception | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -275,44 +261,18 @@ def _fit(
             weights = np.asarray(getattr(optimizer, "weights_", None), dtype=np.float64)
         except (TypeError, ValueError):
             weights = None
-        if weights is not None and (weights.shape != (len(symbols),) or not np.isfinite(weights).all()):
+        if weights is not None and (weights.shape != (frame.shape[1],) or not np.isfinite(weights).all()):
             weights = None
     return weights, error, notes, seconds
 
 
-def _judge(
-    optimizer: Optimizer, weights: Floats | None, notes: Sequence[str], constraints: Sequence[Constraint]
-) -> tuple[str, str, dict[str, float]]:
-    """Say whether an answer is a solution, if not why, and how far its weights are from keeping the constraints."""
-    if weights is None:
-        return NO_WEIGHTS, "it gave no finite weight for each name", {}
-    residuals = measure_residuals(constraints, weights)
-    status = _solver_status(optimizer)
-    if status not in (None, OPTIMAL):
-        return str(status), f"the solver calls its answer {status}", residuals
-    if getattr(optimizer, "fallback_", None) is not None:
-        return FAILED, "the optimiser fell back by itself; declare `fallback:` beside its params instead", residuals
-    doubt = next((note for note in notes if "may be inaccurate" in note), None)
-    if doubt is not None:
-        return INACCURATE, doubt, residuals
-    if not all(value <= TOLERANCE for value in residuals.values()):
-        return BROKEN, "its weights break a constraint", residuals
-    return OPTIMAL, "", residuals
-
-
-def _solver_status(optimizer: Optimizer) -> str | None:
-    """Give the solver's own word; None where there is no solver, or it cannot be asked."""
-    status: object = getattr(getattr(optimizer, "problem_", None), "status", None)
-    return status if isinstance(status, str) else None
-
-
-def _is_solver_error(error: Exception) -> bool:
-    """Whether a solver or its numerics failed, not what it was given."""
-    import cvxpy
-    from skfolio.exceptions import NonPositiveVarianceError, OptimizationError
-
-    kinds = (OptimizationError, NonPositiveVarianceError, cvxpy.SolverError, ArithmeticError, np.linalg.LinAlgError)
-    return isinstance(error, kinds)
+def _idle(equations: Sequence[Equation]) -> list[str]:
+    """Say which constraints limit nothing here, because nothing that they name can be held."""
+    return [
+        f"linear_constraints: {one.text} limits nothing: no name that can be held is in it"
+        for one in equations
+        if not one.is_whole and not one.constraint.coefficients.any() and not one.constraint.is_hopeless(TOLERANCE)
+    ]
 
 
 def _moments(optimizer: Optimizer, returns: Floats) -> tuple[Floats, Floats]:

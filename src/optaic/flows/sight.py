@@ -100,6 +100,11 @@ class Sight:
         """How many expected returns were used so far though their fit had seen their dates; each counts once."""
         return sum(self._in_sample.values())
 
+    @property
+    def group_names(self) -> frozenset[str]:
+        """Every group that the groups name on any date up to the last decision, whenever that was known."""
+        return frozenset(text for texts in self._sides for text in texts)
+
     def returns_at(self, session: int) -> Floats:
         """Give simple total returns of the last sessions up to one, as they were known when it was decided.
 

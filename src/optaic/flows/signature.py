@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,9 +77,7 @@ def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:
     module, statement = find_statement(location)
     function = statement
     if isinstance(statement, ast.ClassDef):
-        function = next(
-            (one for one in statement.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None
-        )
+        function = _initializer(statement)
     elif isinstance(statement, ast.FunctionDef):
         function = copy.deepcopy(statement)  # as a method: it has no context to leave out
         place = function.args.posonlyargs or function.args.args
@@ -108,6 +106,46 @@ def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:
             if argument.annotation is not None and re.search(r"\bNone\b", ast.unparse(argument.annotation)):
                 entry["type"] += " | None"
     return schema
+
+
+_NEEDED = {
+    "constraints": ("add_constraints", "cannot take constraints of gross or turnover", "take `constraints:` out"),
+    "groups": ("groups", "has no groups", "take groups out of its inputs"),
+    "expected_returns": ("prior_estimator", "uses no expected returns", "take expected_returns out of its inputs"),
+}
+"""By what is declared beside the params: the parameter that it needs, and what is said where there is none."""
+
+
+def check_means(location: CodeLocation, declared: Collection[str], *, instance: str) -> None:
+    """Refuse what an optimiser of skfolio has no means to keep or use; nothing is imported or executed.
+
+    Parameters
+    ----------
+    location
+        Where its class is; of those of the project only a fit can tell.
+    declared
+        `constraints`, and the roles of its inputs.
+    instance
+        For the message.
+
+    Raises
+    ------
+    InvalidInputError
+        If its class has no parameter for it.
+    """
+    module, statement = find_statement(location)
+    if module is None or location.module.provider is None or not isinstance(statement, ast.ClassDef):
+        return
+    function = _initializer(statement)
+    if function is None or function.args.kwarg is not None:
+        return
+    names = {one.arg for one in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)}
+    for what, (needed, said, step) in _NEEDED.items():
+        if what in declared and needed not in names:
+            raise InvalidInputError(
+                f"{instance}: {statement.name} {said}",
+                next_step=f"{step}, or use skfolio.optimization:MeanRisk",
+            )
 
 
 def check_parts(params: Mapping[str, Any], root: Path, *, instance: str) -> None:
@@ -140,6 +178,10 @@ def check_parts(params: Mapping[str, Any], root: Path, *, instance: str) -> None
                 )
             schema = optimizer_schema(locate(str(part["definition"]), root), root)
             check_parts(check_params(schema, part.get("params") or {}, instance=what), root, instance=what)
+
+
+def _initializer(statement: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((one for one in statement.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
 
 
 def _members(annotation: ast.expr | None, module: Module, root: Path) -> list[str]:

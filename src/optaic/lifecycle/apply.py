@@ -18,7 +18,7 @@ from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
 from optaic.flows.code import CodeLocation, code_digest, locate, params_schema
 from optaic.flows.estimator import check_estimator
-from optaic.flows.signature import check_parts, optimizer_schema
+from optaic.flows.signature import check_means, check_parts, optimizer_schema
 from optaic.flows.source import SourceSnapshot, source_snapshot
 from optaic.ledger import activities, catalog, declaration, schedules
 from optaic.ledger.catalog import Flow, FlowInput
@@ -143,6 +143,8 @@ def _prepare(project: Project, spec: InstanceSpec) -> _Prepared:
         given = (START,) if spec.kind is InstanceKind.DATASET else ()
         if spec.kind is InstanceKind.PORTFOLIO_OPTIMIZER:
             schema = optimizer_schema(location, project.root)
+            asked = ["constraints"] if spec.config["optimizer"]["constraints"] else []
+            check_means(location, [*asked, *(item.role for item in spec.inputs)], instance=spec.name)
         else:
             schema = params_schema(location, given=given, takes_context=not is_model)
         if is_model:

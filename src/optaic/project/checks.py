@@ -56,6 +56,18 @@ _LONGEST = 100_000
 """Sessions: more than any exchange has had."""
 
 
+def with_effect(params: Mapping[str, Any], roles: Collection[str]) -> dict[str, Any]:
+    """Give the options of the simulator but for those that say nothing of a backtest that reads these roles.
+
+    Examples
+    --------
+    >>> with_effect({"top": 0.2, "lag": 1}, ["optimizer", "prices"])
+    {'lag': 1}
+    """
+    inert = [name for role, without in _INERT.items() if role in roles for name in without]
+    return {name: value for name, value in params.items() if name not in inert}
+
+
 def check_effect(names: Collection[str], roles: Collection[str]) -> None:
     """Refuse options of the simulator that say nothing of a backtest, because of what it reads.
 

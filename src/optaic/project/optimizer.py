@@ -17,6 +17,9 @@ FIELDS = ("lookback", "date", "fallback", "calendar", "constraints", "target")
 _UNITS = ("return", "score")
 _MAX_LOOKBACK = 100_000
 
+_NEAR = dt.timedelta(days=21)
+"""Within so many days of a date there are sessions on both sides, if the calendar reaches as far."""
+
 
 def read_optimizer(
     document: Document, fields: Mapping[str, Entry], instance: Entry, what: str, inputs: Sequence[InputSpec]
@@ -52,12 +55,17 @@ def read_optimizer(
                 f"it reads: {', '.join(ROLES)}",
             )
     lookback = document.integer(fields.get("lookback"), "lookback", 2, _MAX_LOOKBACK)
+    before = len(document.problems)
+    calendar = _calendar(document, fields.get("calendar"))
+    date = _date(document, fields.get("date"))
+    if date is not None and len(document.problems) == before:
+        _check_session(document, fields["date"], dt.date.fromisoformat(date), calendar)
     return {
         "optimizer": {
             "lookback": 252 if lookback is None else lookback,
-            "date": _date(document, fields.get("date")),
+            "date": date,
             "fallback": _choice(document, fields.get("fallback"), "fallback", FALLBACKS),
-            "calendar": _calendar(document, fields.get("calendar")),
+            "calendar": calendar,
             "constraints": _constraints(document, fields.get("constraints")),
             "target": _target(document, fields.get("target"), place, what, has_expected=EXPECTED in roles),
         }
@@ -73,6 +81,25 @@ def _date(document: Document, entry: Entry | None) -> str | None:
     except ValueError:
         document.report(entry.value, f"date is {text[:40]!r}, which is no date", "write it as 2024-12-31")
         return None
+
+
+def _check_session(document: Document, entry: Entry, date: dt.date, calendar: str) -> None:
+    """Report a date that is no session, if the calendar knows sessions before and after it."""
+    from optaic.flows.calendar import sessions
+
+    try:
+        near = sessions(date - _NEAR, date + _NEAR, calendar)
+    except InvalidInputError as error:
+        document.report(entry.value, error.message, error.next_step)
+        return
+    before = [one for one in near if one < date]
+    after = [one for one in near if one > date]
+    if before and after and date not in near:
+        document.report(
+            entry.value,
+            f"date {date} is a {date:%A}, and no session of {calendar}",
+            f"decide on {before[-1]} or on {after[0]}",
+        )
 
 
 def _choice(document: Document, entry: Entry | None, what: str, choices: Sequence[str]) -> str | None:

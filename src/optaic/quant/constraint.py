@@ -70,6 +70,24 @@ class Constraint:
             values = values + self.absolute @ np.abs(weights if self.center is None else weights - self.center)
         return float(np.abs(values).max() if self.sense == "equal" else values.max())
 
+    @property
+    def coefficients(self) -> Floats:
+        """The coefficients of each condition side by side: 0 in a row where no weight has a say."""
+        parts = [part for part in (self.linear, self.absolute) if part is not None]
+        return np.hstack(parts) if parts else np.zeros((len(self.limits), 0))
+
+    def is_hopeless(self, tolerance: float) -> bool:
+        """Whether no weights keep it: one of its conditions is of no weight at all, and is not met.
+
+        Examples
+        --------
+        >>> nobody = Constraint(name="groups", text="tech >= 0.4", limits=np.array([-0.4]), linear=np.zeros((1, 2)))
+        >>> nobody.is_hopeless(1e-6)
+        True
+        """
+        excess = np.abs(self.limits) if self.sense == "equal" else -self.limits
+        return bool(((excess > tolerance) & ~self.coefficients.any(axis=1)).any())
+
 
 def measure_residuals(constraints: Sequence[Constraint], weights: Floats) -> dict[str, float]:
     """Give the residual of each constraint by its name; of constraints with one name the worst.

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 from optaic.report.bar import bar_chart
 from optaic.report.markup import EMPTY, Html, join
-from optaic.report.number import format_value
+from optaic.report.number import format_value, sign
 from optaic.report.page import Figure, Heading, Section, figure_groups, table, terms, tiles, write_page
 
 HEADLINE = ("expected_return", "expected_volatility", "expected_sharpe_ratio", "effective_n", "turnover")
 """The figures that are written large."""
 
 _MAX_BARS = 40
+
+_NOISE, _SMALL = 1e-9, 1e-3
+"""Below the first a residual is rounding, below the second two decimals of a percentage do not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +165,20 @@ def _residuals(residuals: Sequence[Residual]) -> Html:
     rows = [
         [
             one.constraint,
-            format_value(one.value, ""),
-            format_value(one.tolerance, ""),
+            _residual(one.value),
+            _residual(one.tolerance),
             "kept" if one.is_kept else "broken",
         ]
         for one in residuals
     ]
     return table(["Constraint", "Residual", "Tolerance", ""], rows)
+
+
+def _residual(value: float) -> str:
+    """Write a fraction in percent, with as many decimals as it needs; what rounding leaves of nothing as nothing."""
+    if math.isfinite(value) and _NOISE <= abs(value) < _SMALL:
+        return sign(f"{value * 100:.2g}") + "%"
+    return format_value(value, "fraction")
 
 
 def _holdings(holdings: Sequence[Holding]) -> Html:

@@ -20,7 +20,7 @@ OPTIMIZATION = (
     metric("num_positions", Unit.COUNT, _NEITHER, "Names with a weight above 1e-6, in absolute value."),
     metric("asset_count", Unit.COUNT, _NEITHER, "Names with a full history, which could have a weight."),
     metric("turnover", Unit.FRACTION, _LOWER, "One-way, from the drifted previous weights; null without them."),
-    metric("solver_status", Unit.TEXT, _NEITHER, "`optimal`, or why a fallback was used."),
+    metric("solver_status", Unit.TEXT, _NEITHER, "`optimal`; `not_applicable` if no solver tells; or why it failed."),
     metric("fallback", Unit.TEXT, _NEITHER, "The declared fallback that the weights come from; `none` if solved."),
     metric("iterations", Unit.COUNT, _NEITHER, "Of the solver; null where there is none."),
     metric("solve_seconds", Unit.SECONDS, _LOWER, "Time of the fit."),
