@@ -296,6 +296,7 @@ def _complete(result: Result, context: RunContext) -> Result:
         metrics={**context.metrics, **result.metrics},
         artifacts=(*result.artifacts, *logged),
         slices={**context.slices, **result.slices},
+        read_whole=context.read_whole,
     )
 
 

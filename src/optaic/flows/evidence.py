@@ -112,7 +112,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     lookback, given = int(setup["lookback"]), setup.get("date")
     date = None if given is None else dt.date.fromisoformat(str(given))
     decided_at = None if date is None else opens([date + dt.timedelta(days=1)], str(setup["calendar"]))[0]
-    weights = _previous(ctx, date or ctx.input(PRICES).date_range[1], decided_at)
+    weights = _previous(ctx, date or ctx.input(PRICES).pinned.date_range[1], decided_at)
     since = None if weights is None else cast("dt.date", weights[DATE][0])
     frame, close = _prices(ctx.input(PRICES), lookback, date, decided_at, since)
     everything = to_grid(frame, close)
@@ -175,7 +175,7 @@ def _prices(
 ) -> tuple[pl.DataFrame, str]:
     """Read about as many sessions as are needed; all of them if those were too few."""
     close = value_column(source, "close")
-    first, latest = source.date_range
+    first, latest = source.pinned.date_range
     last = latest if date is None else date if latest is None else min(date, latest)
     start = None
     if last is not None:
@@ -200,7 +200,7 @@ def _rows(source: Input, start: dt.date | None, end: dt.date | None, decided_at:
     """Read rows between two dates: as they were known at an instant, or as the pinned version has them."""
     if decided_at is None or end is None:
         return source.frame(start=start, end=end)
-    first = start or source.date_range[0] or end
+    first = start or source.pinned.date_range[0] or end
     if first > end:
         return source.frame(start=first, end=end)
     days = pl.date_range(first, end, "1d", eager=True).alias(DATE)

@@ -108,7 +108,7 @@ class Pursuit:
         return replace(
             done,
             skipped_decisions=self.rebalancer.skipped_decisions,
-            optimizer=f"{source.instance} version {source.version}, {detail['definition']}, "
+            optimizer=f"{source.instance} version {source.pinned.version.number}, {detail['definition']}, "
             f"lookback {setup['lookback']} sessions",
             failed_solves=self.rebalancer.failed_solves,
             fallbacks=fallbacks,

@@ -160,7 +160,7 @@ class Sight:
         """Read about as many sessions before the first decision as are needed; all of them if those were too few."""
         close = value_column(source, "close")
         events = [] if is_adjusted else [name for name in EVENTS if name in source.columns and name != close]
-        begin, start = source.date_range[0], look_back(first, self._lookback)
+        begin, start = source.pinned.date_range[0], look_back(first, self._lookback)
         rows = source.history([close, *events], start=start, end=self._last)
         if (
             begin is not None
