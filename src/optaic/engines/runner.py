@@ -145,13 +145,13 @@ def describe(error: BaseException, *, run_id: str, retry_on: tuple[str, ...] = (
     Returns
     -------
     Failed
-        With the code of a `FlowError`, `storage_error` when the store or the disk failed, else `flow_error`. A flow
-        that asks the interpreter to exit has failed too, whatever the exit code.
+        With the code of a `FlowError` or of a wrong expression, `storage_error` when the store or the disk failed, else
+        `flow_error`. A flow that asks the interpreter to exit has failed too, whatever the exit code.
     """
     mask = mask or _unchanged
     kind = type(error)
     try:
-        text = error.message if isinstance(error, OptaicError) else str(error)
+        text = error.sentence if isinstance(error, OptaicError) else str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ of user code
         text = "(its text cannot be shown)"
     text = mask(" ".join(mask(text).split()))  # a secret may have blanks that joining changes, or joining may make one
@@ -326,6 +326,8 @@ def _code_of(error: BaseException) -> str:
         return ReasonCode.STORAGE_ERROR
     if isinstance(error, FlowError | CodeChangedError):
         return error.code
+    if isinstance(error, OptaicError) and error.code == ReasonCode.INVALID_EXPRESSION:
+        return ReasonCode.INVALID_EXPRESSION
     return ReasonCode.FLOW_ERROR
 
 
