@@ -370,3 +370,11 @@ def test_the_stress_of_delistings_repeats_the_decisions_that_were_taken(tmp_path
     assert decided(stressed) == decided(done)
     assert stressed.metrics["total_return"] < done.metrics["total_return"]
     assert stressed.metrics["failed_solves"] == 0
+
+
+def test_which_version_of_an_optimiser_was_followed_is_said_and_is_no_part_of_the_output(tmp_path: Path) -> None:
+    one = follower(tmp_path, walk(60, 2))
+    metrics, _ = one.flow(rebalance=10)
+    [artifact] = [item for item in one.contexts[-1].artifacts if item.name == "metrics.json"]
+    assert "version 3" in str(metrics["optimizer"])
+    assert "version" not in one.store.get(artifact.stored).decode()
