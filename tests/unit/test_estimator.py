@@ -141,3 +141,13 @@ def test_a_fit_or_a_prediction_that_fails_is_told_in_the_estimators_words() -> N
 
     with pytest.raises(FlowError, match="the Blind gave no finite number for each of 3 rows"):
         predict(Blind(), kind, np.ones((3, 1)))
+
+
+def test_complex_predictions_are_refused_and_not_cut_to_their_real_part() -> None:
+    class Waves(Ridge):
+        def predict(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+            return np.full(len(X), 1.0 + 2.0j)
+
+    kind = describe_estimator(make_estimator(Ridge, {}, seed=0, instance="alpha"))
+    with pytest.raises(FlowError, match="what the Waves predicts: these are complex numbers"):
+        predict(Waves(), kind, np.ones((3, 1)))

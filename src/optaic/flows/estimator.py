@@ -15,6 +15,7 @@ import numpy.typing as npt
 from optaic.errors import FlowError, InvalidInputError, OptaicError
 from optaic.flows.code import CodeLocation
 from optaic.flows.module import read_module
+from optaic.flows.real import to_real
 
 DEFAULT_PACKAGES = ("sklearn", "lightgbm")
 """Whose estimators may be trained without a word in the settings."""
@@ -223,18 +224,19 @@ def predict(estimator: Any, kind: Kind, features: Floats) -> tuple[Floats, Float
     Raises
     ------
     FlowError
-        If there is not one finite number for each row.
+        If there is not one finite, real number for each row.
     """
     confidence: Floats | None = None
+    what = f"what the {type(estimator).__name__} predicts"
     if kind.is_classifier and hasattr(estimator, "predict_proba"):
-        shares = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+        shares = to_real(estimator.predict_proba(features), what)
         classes = [int(one) for one in estimator.classes_]
         values = shares[:, classes.index(1)] if 1 in classes else np.zeros(len(features))
         confidence = shares.max(axis=1)
     elif kind.is_classifier and hasattr(estimator, "decision_function"):
-        values = np.asarray(estimator.decision_function(features), dtype=np.float64)
+        values = to_real(estimator.decision_function(features), what)
     else:
-        values = np.asarray(estimator.predict(features), dtype=np.float64)
+        values = to_real(estimator.predict(features), what)
     values = values.reshape(len(features), -1)[:, 0] if values.size == len(features) else values
     if values.shape != (len(features),) or not np.isfinite(values).all():
         raise FlowError(

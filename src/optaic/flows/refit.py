@@ -15,6 +15,7 @@ from optaic.domain.optimizer import Fallback
 from optaic.errors import InvalidInputError
 from optaic.flows.limits import budget_of, convex_constraints, list_constraints, nearest_residuals
 from optaic.flows.optimizer import Optimizer, make_optimizer, require_library, use_expected_returns
+from optaic.flows.real import to_real
 from optaic.quant.allocation import sample_moments
 from optaic.quant.constraint import Constraint, measure_residuals
 
@@ -272,7 +273,7 @@ def _fit(
     weights: Floats | None = None
     if error is None:
         try:
-            weights = np.asarray(getattr(optimizer, "weights_", None), dtype=np.float64)
+            weights = to_real(getattr(optimizer, "weights_", None), f"the weights of the {type(optimizer).__name__}")
         except (TypeError, ValueError):
             weights = None
         if weights is not None and (weights.shape != (len(symbols),) or not np.isfinite(weights).all()):
