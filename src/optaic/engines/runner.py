@@ -249,6 +249,7 @@ def _end_fork(owner: int, error: BaseException | None = None) -> None:
 def _load(spec: RunSpec) -> Callable[..., Any]:
     """Find the definition, refuse it if it is not the code that was submitted, and import it."""
     from optaic.flows.code import code_digest, load_definition, locate
+    from optaic.flows.installed import check_class
 
     task = spec.task
     if task.flow_kind is FlowKind.MONITOR:  # it looks at what was published, and executes nothing of the project
@@ -258,7 +259,8 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
     if task.code_ref is None:
         raise FlowError(f"{task.instance} has no definition to execute")
     try:
-        digest = code_digest(locate(task.code_ref, root))
+        location = locate(task.code_ref, root)
+        digest = code_digest(location)
     except NotFoundError as error:
         raise CodeChangedError(
             f"the code of the run is not here: {error.message}", next_step=error.next_step
@@ -272,7 +274,10 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
             f"the code of {task.code_ref} is not the code that the run was submitted with",
             next_step="run: optaic apply, then submit the run again",
         )
-    return load_definition(task.code_ref, root)
+    found = load_definition(task.code_ref, root)
+    if task.flow_kind in (FlowKind.TRAIN, FlowKind.INFER, FlowKind.OPTIMIZE):  # called with params of the config alone
+        check_class(location, found)
+    return found
 
 
 def _flow_of(kind: FlowKind) -> Flow:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from optaic.errors import FlowError, InvalidInputError, OptaicError
 from optaic.flows.code import CodeLocation
+from optaic.flows.installed import refuse_function, refuse_no_model
 from optaic.flows.module import read_module
 from optaic.flows.real import to_real
 
@@ -44,7 +45,7 @@ class Estimator(Protocol):
 
 
 def check_estimator(location: CodeLocation, allowed: Collection[str] = ()) -> None:
-    """Refuse an estimator that neither the project nor an allowed package provides.
+    """Refuse an estimator that neither the project nor an allowed package provides, and what is plainly none.
 
     Parameters
     ----------
@@ -56,10 +57,12 @@ def check_estimator(location: CodeLocation, allowed: Collection[str] = ()) -> No
     Raises
     ------
     InvalidInputError
-        If it is not allowed.
+        If it is not allowed; or if its source shows that it is a function of a package, or no model.
     """
     name = location.module.name
     if location.module.provider is None or is_within(name, (*DEFAULT_PACKAGES, *allowed)):
+        refuse_function(location)
+        refuse_no_model(location)
         return
     top = name.partition(".")[0]
     raise InvalidInputError(
@@ -166,6 +169,35 @@ def describe_estimator(estimator: Estimator) -> Kind:
     except (AttributeError, TypeError):  # one of its own kind, without the tags of scikit-learn's
         takes_missing, sorts = False, hasattr(estimator, "predict_proba")
     return Kind(is_classifier=sorts, takes_missing=takes_missing, weights_as=_weights_argument(estimator))
+
+
+def check_model(estimator: Estimator, location: CodeLocation) -> None:
+    """Refuse an estimator of an installed package that is neither a regressor nor a classifier.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted.
+    location
+        Where its definition is; what the project's own code makes is a model.
+
+    Raises
+    ------
+    InvalidInputError
+        If scikit-learn's tags say that it is neither.
+    """
+    if location.module.provider is None:
+        return
+    base = _sklearn("base")
+    try:
+        is_model = bool(base.is_regressor(estimator) or base.is_classifier(estimator))
+    except (AttributeError, TypeError):  # one of its own kind, without the tags of scikit-learn's
+        return
+    if not is_model:
+        raise InvalidInputError(
+            f"a {type(estimator).__name__} is neither a regressor nor a classifier, so it is no model",
+            next_step="name a regressor or a classifier, or write a class in the project that predicts with this one",
+        )
 
 
 def _sklearn(name: str) -> Any:
