@@ -17,7 +17,7 @@ from optaic.domain.optimizer import EXPECTED, GROUPS, PREVIOUS, PRICES, UNIVERSE
 from optaic.domain.version import KNOWN_AT
 from optaic.errors import InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
-from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.grid import DATE, SYMBOL, number_column, refuse_prices, to_grid
 from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import members_by
 from optaic.quant.allocation import drift_weights, scale_scores
@@ -103,7 +103,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     ------
     InvalidInputError
         If the prices have fewer sessions than the lookback needs, or no name has a price on each of them, or an input
-        has not the columns that are needed; or prices end before the date.
+        has not the columns that are needed; prices end before the date; or one is zero, negative or infinite.
     NothingKnownError
         If there is a date, and no price was known when it was decided.
     InSampleInputError
@@ -174,7 +174,7 @@ def _prices(
     source: Input, lookback: int, date: dt.date | None, decided_at: dt.datetime | None, since: dt.date | None
 ) -> tuple[pl.DataFrame, str]:
     """Read about as many sessions as are needed; all of them if those were too few."""
-    close = value_column(source, "close")
+    close = number_column(source, "close")
     first, latest = source.pinned.date_range
     last = latest if date is None else date if latest is None else min(date, latest)
     start = None
@@ -193,6 +193,7 @@ def _prices(
                 next_step=f"{DECLARE}; or take the date out",
             )
         raise InvalidInputError(f"{source.instance} has no prices{'' if date is None else f' up to {date}'}")
+    refuse_prices(frame, close)
     return frame, close
 
 
@@ -272,7 +273,7 @@ def _expected(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) ->
     if EXPECTED not in ctx.inputs:
         return None
     source = ctx.input(EXPECTED)
-    column = value_column(source, *EXPECTATIONS)
+    column = number_column(source, *EXPECTATIONS)
     frame = _rows(source, None, last, decided_at).filter(pl.col(column).is_not_null())
     frame = frame.filter(pl.col(DATE) == pl.col(DATE).max())
     if not frame.is_empty():
@@ -335,7 +336,7 @@ def _previous(ctx: RunContext, date: dt.date | None, decided_at: dt.datetime | N
         if date is not None:
             frame = frame.filter(pl.col(DATE) <= date)
     else:
-        column = value_column(source, "weight", "value")
+        column = number_column(source, "weight", "value")
         frame = _rows(source, None, date, decided_at)
     frame = frame.filter(pl.col(column).is_not_null(), pl.col(DATE) == pl.col(DATE).max())
     if frame.is_empty():

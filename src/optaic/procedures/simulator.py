@@ -13,7 +13,7 @@ from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, next_session
 from optaic.flows.decision import decision_times, outside_sessions
-from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.grid import DATE, SYMBOL, number_column, to_grid, value_column
 from optaic.flows.in_sample import LABEL_END, refuse_in_sample
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
@@ -226,7 +226,7 @@ def _seen(source: Input, decisions: pl.DataFrame, *, allow_in_sample: bool) -> p
 
     They are `date` and, where what was known counts, `decided_at`.
     """
-    column = value_column(source, "value", "prediction", "signal", "weight")
+    column = number_column(source, "value", "prediction", "signal", "weight")
     dates = decisions[DATE]
     if decisions.is_empty():
         return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64})
