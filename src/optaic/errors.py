@@ -61,6 +61,11 @@ class OptaicError(Exception):
         if next_step is not None:
             self.add_note(f"next: {next_step}")
 
+    @property
+    def sentence(self) -> str:
+        """The message, for places that have one line only."""
+        return self.message
+
 
 class InvalidInputError(OptaicError):
     """The request, a parameter or a config is wrong. Nothing was written."""
@@ -116,6 +121,16 @@ class ExpressionError(InvalidInputError):
         self.problem = problem
         self.start = start
         self.end = end
+
+    @property
+    def sentence(self) -> str:
+        """The problem with its place, in one line: where there is no room for carets."""
+        line = self.expression.count("\n", 0, self.start) + 1
+        column = self.start - self.expression.rfind("\n", 0, self.start)
+        place = f"column {column}" if "\n" not in self.expression.strip() else f"line {line}, column {column}"
+        there = " ".join(self.expression[self.start : self.end].split())
+        shown = there if len(there) <= 60 else there[:56] + " ..."
+        return f"at {place}, {shown!r}: {self.problem}" if shown else f"at {place}: {self.problem}"
 
 
 class NotFoundError(OptaicError):

@@ -266,7 +266,14 @@ class Tracked:
 def _conclude(hold: Hold, kind: type[BaseException] | None, error: BaseException | None) -> None:
     if kind is None:
         context = hold.context
-        hold.complete(Result(metrics=context.metrics, artifacts=context.artifacts, slices=context.slices))
+        hold.complete(
+            Result(
+                metrics=context.metrics,
+                artifacts=context.artifacts,
+                slices=context.slices,
+                read_whole=context.read_whole,
+            )
+        )
         return
     hold.write_last()
     if issubclass(kind, KeyboardInterrupt):

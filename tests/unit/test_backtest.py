@@ -277,7 +277,7 @@ def test_a_backtest_is_shown_in_one_line() -> None:
     assert "\n" not in shown
 
 
-def test_a_benchmark_may_have_a_gap_and_must_not_end_early() -> None:
+def test_a_close_of_a_benchmark_stands_for_five_sessions_and_no_longer() -> None:
     days = [dt.date(2024, 1, 1) + dt.timedelta(days=number) for number in range(10)]
     prices = pl.DataFrame({"date": days, "A": np.linspace(10.0, 12.0, 10)})
     weights = pl.DataFrame({"date": days[:1], "A": [1.0]})
@@ -287,7 +287,9 @@ def test_a_benchmark_may_have_a_gap_and_must_not_end_early() -> None:
         return optaic.backtest(weights=weights, prices=prices, benchmark=benchmark, **FREE).metrics["beta"]
 
     assert measured(index[:5]) is not None, "a close may stand for five sessions"
-    assert measured(pl.concat([index[:1], index[-1:]])) is not None
+    assert measured(pl.concat([index[:2], index[7:]])) is not None
+    with pytest.raises(InvalidInputError, match="no close for 6 sessions in a row, after 2024-01-02 and before 2024-0"):
+        measured(pl.concat([index[:2], index[8:]]))
     with pytest.raises(InvalidInputError, match=r"its last close is of 2024-01-04, 6 sessions before 2024-01-10"):
         measured(index[:4])
 

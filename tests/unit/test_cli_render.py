@@ -30,7 +30,7 @@ def test_a_figure_has_six_digits_or_more_and_money_no_exponent(value: object, te
 
 def test_every_residual_of_an_optimiser_is_a_percentage_and_what_rounding_leaves_is_nothing() -> None:
     metrics = {"constraint_residual": 0.02, "residual_max_weights": 0.02, "residual_budget": 2.2e-16}
-    units = units_of("PortfolioOptimizationRun")
+    units = units_of(("PortfolioOptimizationRun", metrics))
     assert [write_metric(name, metrics, units) for name in metrics] == ["2 %", "2 %", "0 %"]
     assert write_metric("residual_budget", {"residual_budget": -2e-6}, units) == "-0.0002 %"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.neighbors import KNeighborsRegressor
@@ -14,15 +15,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from optaic.errors import FlowError, InvalidInputError
-from optaic.flows.code import locate, params_schema
+from optaic.flows.code import load_definition, locate, params_schema
 from optaic.flows.estimator import (
     check_estimator,
+    check_model,
     describe_estimator,
     fit_estimator,
     make_estimator,
     predict,
     trusted_types,
 )
+from optaic.flows.installed import check_class
+from optaic.flows.optimizer import load_optimizer
+from optaic.flows.signature import check_optimizer
 
 PROJECT = """
 from sklearn.linear_model import Ridge
@@ -141,3 +146,59 @@ def test_a_fit_or_a_prediction_that_fails_is_told_in_the_estimators_words() -> N
 
     with pytest.raises(FlowError, match="the Blind gave no finite number for each of 3 rows"):
         predict(Blind(), kind, np.ones((3, 1)))
+
+
+def test_complex_predictions_are_refused_and_not_cut_to_their_real_part() -> None:
+    class Waves(Ridge):
+        def predict(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+            return np.full(len(X), 1.0 + 2.0j)
+
+    kind = describe_estimator(make_estimator(Ridge, {}, seed=0, instance="alpha"))
+    with pytest.raises(FlowError, match="what the Waves predicts: these are complex numbers"):
+        predict(Waves(), kind, np.ones((3, 1)))
+
+
+@pytest.mark.parametrize(
+    "code_ref",
+    ["sklearn.utils._testing:assert_run_python_script_without_output", "sklearn.pipeline:make_pipeline"],
+)
+def test_a_function_of_a_package_is_refused_by_its_source_and_one_of_the_project_is_not(
+    root: Path, code_ref: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="is no class, and of installed packages only classes are called"):
+        check_estimator(locate(code_ref, root))
+    with pytest.raises(InvalidInputError, match="only classes are called"):
+        check_optimizer(locate("skfolio.datasets:load_sp500_dataset", root))
+    check_optimizer(locate("mine:build", root))
+
+
+@pytest.mark.parametrize(
+    "code_ref",
+    [
+        "sklearn.utils._testing:check_output",  # a function of Python's subprocess
+        "sklearn.utils._testing:CalledProcessError",  # and a class of it
+        "sklearn.base:clone",
+    ],
+)
+def test_what_a_package_imports_from_elsewhere_is_refused_before_it_is_called(root: Path, code_ref: str) -> None:
+    with pytest.raises(InvalidInputError):
+        check_class(locate(code_ref, root), load_definition(code_ref, root))
+    check_class(locate("mine:build", root), load_definition("mine:build", root))
+
+
+def test_a_part_of_an_optimiser_is_a_class_too(root: Path) -> None:
+    with pytest.raises(InvalidInputError, match="only classes are called"):
+        load_optimizer("skfolio.datasets:load_sp500_dataset", root)
+
+
+def test_only_regressors_and_classifiers_and_what_the_project_makes_are_models(root: Path) -> None:
+    for code_ref in ("sklearn.preprocessing:StandardScaler", "sklearn.cluster:KMeans", "sklearn.svm:OneClassSVM"):
+        with pytest.raises(InvalidInputError, match="is neither a regressor nor a classifier, so it is no model"):
+            check_estimator(locate(code_ref, root))
+    made = make_estimator(KMeans, {"n_clusters": 2}, seed=0, instance="alpha")
+    with pytest.raises(InvalidInputError, match="a KMeans is neither a regressor nor a classifier"):
+        check_model(made, locate("sklearn.cluster:KMeans", root))
+    check_model(made, locate("mine:build", root))
+    for code_ref in ("sklearn.pipeline:Pipeline", "sklearn.model_selection:GridSearchCV", "lightgbm:LGBMClassifier"):
+        check_estimator(locate(code_ref, root))
+    check_model(make_estimator(RandomForestRegressor, {}, seed=0, instance="a"), locate("sklearn.svm:SVR", root))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optaic.engines.runner import describe
 from optaic.errors import ExpressionError, InvalidInputError
 from optaic.quant.expression import CATALOGUE, Kind, lookahead, lookback, parse
 from optaic.quant.expression.tree import Call
@@ -254,3 +255,19 @@ def test_any_text_is_read_or_refused_at_a_place(text: str) -> None:
         assert 0 <= refused.start <= len(text)
         assert refused.problem
         assert "^" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("close > TS_MEAN(sector, 5)", "at column 17, 'sector': "),
+        ("1 +\n NOT close", "at line 2, column 6, 'close': "),
+    ],
+)
+def test_an_error_says_its_place_in_one_line_where_there_is_no_room_for_carets(text: str, sentence: str) -> None:
+    kinds = {"close": Kind.NUMBER, "sector": Kind.TEXT}
+    with pytest.raises(ExpressionError) as caught:
+        parse(text, names=kinds)
+    failed = describe(caught.value, run_id="1")
+    assert failed.message.startswith(sentence)
+    assert (failed.code, "^" in failed.message) == ("invalid_expression", False)

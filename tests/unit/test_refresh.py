@@ -337,3 +337,12 @@ def test_full_disk_leaves_nothing_behind(dataset: Dataset, tmp_path: Path, monke
         dataset.refresh(FIRST)
     assert not list(dataset.store.list())
     assert not full.is_symlink()
+
+
+def test_an_input_that_is_passed_through_is_told_to_leave_out_when_it_was_known(dataset: Dataset) -> None:
+    with pytest.raises(InvalidOutputError, match="'known_at'") as caught:
+        dataset.refresh(FIRST.with_columns(pl.lit(1).alias("known_at")))
+    assert '.drop("known_at")' in (caught.value.next_step or "")
+    with pytest.raises(InvalidOutputError) as other:
+        dataset.refresh(FIRST.with_columns(pl.lit(1).alias("_deleted")))
+    assert other.value.next_step == "rename it"

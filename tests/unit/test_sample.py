@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from optaic.errors import InvalidInputError
 from optaic.flows.calendar import sessions
 from optaic.flows.sample import read_samples
 from optaic.storage.objects import ObjectStore, open_store
@@ -55,3 +56,15 @@ def test_a_feature_that_is_missing_for_some_changes_no_label_of_the_others(
     there = np.isfinite(sparse[:-3, : ranked.shape[1]])
     is_labelled = np.isfinite(found.labels)
     np.testing.assert_allclose(found.labels[is_labelled], ranked[there], rtol=1e-12)
+
+
+@pytest.mark.parametrize("price", [0.0, -2.0, np.inf])
+def test_prices_that_cannot_be_are_refused_in_the_words_of_a_backtest(store: ObjectStore, price: float) -> None:
+    closes = np.full((len(DAYS), 4), 10.0)
+    closes[3, 1] = closes[5, 0] = price
+    read = {"prices": dataset(store, 0, "close", closes), "own": dataset(store, 1, "value", closes)}
+    with (
+        opened(told=None, as_of=None, config=None, columns=None, **read) as context,
+        pytest.raises(InvalidInputError, match=rf"the price of B on {DAYS[3]} is {price:g} \(2 such values\)"),
+    ):
+        read_samples(context, TARGET, calendar="XNYS", keeps_gaps=False)

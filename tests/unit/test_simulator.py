@@ -167,3 +167,17 @@ def test_a_column_that_an_input_does_not_have_is_named_with_what_may_have_been_m
             pytest.raises(InvalidInputError, match=f"{role} has no column '{column}'; did you mean '{meant}'"),
         ):
             simulate(context, adjusted=True)
+
+
+def test_a_signal_of_texts_is_refused_and_not_read_as_numbers(store: ObjectStore) -> None:
+    first, last = dt.date(2024, 1, 2), dt.date(2024, 3, 28)
+    prices = Dataset(store, known_at={"lag": "close"})
+    prices.refresh(panel(first, last, "close", A=10.0, B=20.0))
+    signal = Dataset(store, known_at={"lag": "close"})
+    signal.runs = 9
+    signal.refresh(panel(first, last, "value", A=1.0, B=2.0).with_columns(pl.col("value").cast(pl.String)))
+    with (
+        opened(prices=prices, signal=signal) as context,
+        pytest.raises(InvalidInputError, match=r"\[value\] is String, which is no number"),
+    ):
+        simulate(context, adjusted=True)

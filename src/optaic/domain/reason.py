@@ -23,6 +23,8 @@ class ReasonCode(StrEnum):
     """While it waited, another run has made its flow of newer inputs, config or code."""
     FLOW_ERROR = "flow_error"
     """The flow's code raised."""
+    INVALID_EXPRESSION = "invalid_expression"
+    """An expression does not fit what it reads; the message says at which place."""
     RETRYABLE_ERROR = "retryable_error"
     """The flow's code raised an error that its retry policy names."""
     NO_OUTPUT = "no_output"

@@ -145,13 +145,13 @@ def describe(error: BaseException, *, run_id: str, retry_on: tuple[str, ...] = (
     Returns
     -------
     Failed
-        With the code of a `FlowError`, `storage_error` when the store or the disk failed, else `flow_error`. A flow
-        that asks the interpreter to exit has failed too, whatever the exit code.
+        With the code of a `FlowError` or of a wrong expression, `storage_error` when the store or the disk failed, else
+        `flow_error`. A flow that asks the interpreter to exit has failed too, whatever the exit code.
     """
     mask = mask or _unchanged
     kind = type(error)
     try:
-        text = error.message if isinstance(error, OptaicError) else str(error)
+        text = error.sentence if isinstance(error, OptaicError) else str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ of user code
         text = "(its text cannot be shown)"
     text = mask(" ".join(mask(text).split()))  # a secret may have blanks that joining changes, or joining may make one
@@ -249,6 +249,7 @@ def _end_fork(owner: int, error: BaseException | None = None) -> None:
 def _load(spec: RunSpec) -> Callable[..., Any]:
     """Find the definition, refuse it if it is not the code that was submitted, and import it."""
     from optaic.flows.code import code_digest, load_definition, locate
+    from optaic.flows.installed import check_class
 
     task = spec.task
     if task.flow_kind is FlowKind.MONITOR:  # it looks at what was published, and executes nothing of the project
@@ -258,7 +259,8 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
     if task.code_ref is None:
         raise FlowError(f"{task.instance} has no definition to execute")
     try:
-        digest = code_digest(locate(task.code_ref, root))
+        location = locate(task.code_ref, root)
+        digest = code_digest(location)
     except NotFoundError as error:
         raise CodeChangedError(
             f"the code of the run is not here: {error.message}", next_step=error.next_step
@@ -272,7 +274,10 @@ def _load(spec: RunSpec) -> Callable[..., Any]:
             f"the code of {task.code_ref} is not the code that the run was submitted with",
             next_step="run: optaic apply, then submit the run again",
         )
-    return load_definition(task.code_ref, root)
+    found = load_definition(task.code_ref, root)
+    if task.flow_kind in (FlowKind.TRAIN, FlowKind.INFER, FlowKind.OPTIMIZE):  # called with params of the config alone
+        check_class(location, found)
+    return found
 
 
 def _flow_of(kind: FlowKind) -> Flow:
@@ -296,6 +301,7 @@ def _complete(result: Result, context: RunContext) -> Result:
         metrics={**context.metrics, **result.metrics},
         artifacts=(*result.artifacts, *logged),
         slices={**context.slices, **result.slices},
+        read_whole=context.read_whole,
     )
 
 
@@ -325,6 +331,8 @@ def _code_of(error: BaseException) -> str:
         return ReasonCode.STORAGE_ERROR
     if isinstance(error, FlowError | CodeChangedError):
         return error.code
+    if isinstance(error, OptaicError) and error.code == ReasonCode.INVALID_EXPRESSION:
+        return ReasonCode.INVALID_EXPRESSION
     return ReasonCode.FLOW_ERROR
 
 

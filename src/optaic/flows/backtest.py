@@ -10,6 +10,7 @@ from typing import Any
 
 from optaic.backtesting import Backtest
 from optaic.domain.artifact import Artifact
+from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InvalidOutputError, NoOutputError
 from optaic.flows.call import call_definition
 from optaic.flows.context import RunContext
@@ -73,7 +74,9 @@ def backtest(
     context.progress(90, "written")
     with tempfile.TemporaryDirectory(prefix="optaic-") as folder:
         path = Path(folder) / "metrics.json"
-        path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        # Which version of an optimiser it followed is said by the run: the same figures are the same output.
+        kept = {name: value for name, value in metrics.items() if name != OPTIMIZER}
+        path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
         artifacts.append(context.log_file("metrics.json", path))
         path = Path(folder) / "report.html"
         path.write_text(write_report(task, done, figures), encoding="utf-8")

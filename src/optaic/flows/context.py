@@ -328,6 +328,11 @@ class RunContext:
         """By role, the first and the last event date that were asked for; None where nothing was read."""
         return {role: one.slice for role, one in self._inputs.items()}
 
+    @property
+    def read_whole(self) -> tuple[str, ...]:
+        """The roles of which the version as such was asked for."""
+        return tuple(role for role, one in self._inputs.items() if one.is_read_whole)
+
     def say(self, text: str, *, level: str = "INFO") -> None:
         """Write a line of the product's own into the run's log."""
         self._reporter.add_line(level, text, "system")

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from optaic.errors import FlowError, InvalidInputError, OptaicError
 from optaic.flows.code import CodeLocation
+from optaic.flows.installed import refuse_function, refuse_no_model
 from optaic.flows.module import read_module
+from optaic.flows.real import to_real
 
 DEFAULT_PACKAGES = ("sklearn", "lightgbm")
 """Whose estimators may be trained without a word in the settings."""
@@ -43,7 +45,7 @@ class Estimator(Protocol):
 
 
 def check_estimator(location: CodeLocation, allowed: Collection[str] = ()) -> None:
-    """Refuse an estimator that neither the project nor an allowed package provides.
+    """Refuse an estimator that neither the project nor an allowed package provides, and what is plainly none.
 
     Parameters
     ----------
@@ -55,10 +57,12 @@ def check_estimator(location: CodeLocation, allowed: Collection[str] = ()) -> No
     Raises
     ------
     InvalidInputError
-        If it is not allowed.
+        If it is not allowed; or if its source shows that it is a function of a package, or no model.
     """
     name = location.module.name
     if location.module.provider is None or is_within(name, (*DEFAULT_PACKAGES, *allowed)):
+        refuse_function(location)
+        refuse_no_model(location)
         return
     top = name.partition(".")[0]
     raise InvalidInputError(
@@ -167,6 +171,35 @@ def describe_estimator(estimator: Estimator) -> Kind:
     return Kind(is_classifier=sorts, takes_missing=takes_missing, weights_as=_weights_argument(estimator))
 
 
+def check_model(estimator: Estimator, location: CodeLocation) -> None:
+    """Refuse an estimator of an installed package that is neither a regressor nor a classifier.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted.
+    location
+        Where its definition is; what the project's own code makes is a model.
+
+    Raises
+    ------
+    InvalidInputError
+        If scikit-learn's tags say that it is neither.
+    """
+    if location.module.provider is None:
+        return
+    base = _sklearn("base")
+    try:
+        is_model = bool(base.is_regressor(estimator) or base.is_classifier(estimator))
+    except (AttributeError, TypeError):  # one of its own kind, without the tags of scikit-learn's
+        return
+    if not is_model:
+        raise InvalidInputError(
+            f"a {type(estimator).__name__} is neither a regressor nor a classifier, so it is no model",
+            next_step="name a regressor or a classifier, or write a class in the project that predicts with this one",
+        )
+
+
 def _sklearn(name: str) -> Any:
     try:
         return importlib.import_module(f"sklearn.{name}")
@@ -223,18 +256,19 @@ def predict(estimator: Any, kind: Kind, features: Floats) -> tuple[Floats, Float
     Raises
     ------
     FlowError
-        If there is not one finite number for each row.
+        If there is not one finite, real number for each row.
     """
     confidence: Floats | None = None
+    what = f"what the {type(estimator).__name__} predicts"
     if kind.is_classifier and hasattr(estimator, "predict_proba"):
-        shares = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+        shares = to_real(estimator.predict_proba(features), what)
         classes = [int(one) for one in estimator.classes_]
         values = shares[:, classes.index(1)] if 1 in classes else np.zeros(len(features))
         confidence = shares.max(axis=1)
     elif kind.is_classifier and hasattr(estimator, "decision_function"):
-        values = np.asarray(estimator.decision_function(features), dtype=np.float64)
+        values = to_real(estimator.decision_function(features), what)
     else:
-        values = np.asarray(estimator.predict(features), dtype=np.float64)
+        values = to_real(estimator.predict(features), what)
     values = values.reshape(len(features), -1)[:, 0] if values.size == len(features) else values
     if values.shape != (len(features),) or not np.isfinite(values).all():
         raise FlowError(

@@ -18,7 +18,7 @@ from optaic.domain.version import KNOWN_AT
 from optaic.errors import InvalidInputError, NothingKnownError
 from optaic.flows.calendar import opens, sessions
 from optaic.flows.equation import Names
-from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.grid import DATE, SYMBOL, number_column, refuse_prices, to_grid
 from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import members_by
 from optaic.quant.allocation import drift_weights, scale_scores
@@ -107,7 +107,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     ------
     InvalidInputError
         If the prices have fewer sessions than the lookback needs, or no name has a price on each of them, or an input
-        has not the columns that are needed; or prices end before the date.
+        has not the columns that are needed; prices end before the date; or one is zero, negative or infinite.
     NothingKnownError
         If there is a date, and no price was known when it was decided.
     InSampleInputError
@@ -116,7 +116,7 @@ def gather(ctx: RunContext, setup: Mapping[str, Any]) -> Evidence:
     lookback, given = int(setup["lookback"]), setup.get("date")
     date = None if given is None else dt.date.fromisoformat(str(given))
     decided_at = None if date is None else opens([date + dt.timedelta(days=1)], str(setup["calendar"]))[0]
-    weights = _previous(ctx, date or ctx.input(PRICES).date_range[1], decided_at)
+    weights = _previous(ctx, date or ctx.input(PRICES).pinned.date_range[1], decided_at)
     since = None if weights is None else cast("dt.date", weights[DATE][0])
     frame, close = _prices(ctx.input(PRICES), lookback, date, decided_at, since)
     everything = to_grid(frame, close)
@@ -180,8 +180,8 @@ def _prices(
     source: Input, lookback: int, date: dt.date | None, decided_at: dt.datetime | None, since: dt.date | None
 ) -> tuple[pl.DataFrame, str]:
     """Read about as many sessions as are needed; all of them if those were too few."""
-    close = value_column(source, "close")
-    first, latest = source.date_range
+    close = number_column(source, "close")
+    first, latest = source.pinned.date_range
     last = latest if date is None else date if latest is None else min(date, latest)
     start = None
     if last is not None:
@@ -199,6 +199,7 @@ def _prices(
                 next_step=f"{DECLARE}; or take the date out",
             )
         raise InvalidInputError(f"{source.instance} has no prices{'' if date is None else f' up to {date}'}")
+    refuse_prices(frame, close)
     return frame, close
 
 
@@ -206,7 +207,7 @@ def _rows(source: Input, start: dt.date | None, end: dt.date | None, decided_at:
     """Read rows between two dates: as they were known at an instant, or as the pinned version has them."""
     if decided_at is None or end is None:
         return source.frame(start=start, end=end)
-    first = start or source.date_range[0] or end
+    first = start or source.pinned.date_range[0] or end
     if first > end:
         return source.frame(start=first, end=end)
     days = pl.date_range(first, end, "1d", eager=True).alias(DATE)
@@ -270,7 +271,7 @@ def _expected(ctx: RunContext, last: dt.date, decided_at: dt.datetime | None) ->
     if EXPECTED not in ctx.inputs:
         return None
     source = ctx.input(EXPECTED)
-    column = value_column(source, *EXPECTATIONS)
+    column = number_column(source, *EXPECTATIONS)
     frame = _rows(source, None, last, decided_at).filter(pl.col(column).is_not_null())
     frame = frame.filter(pl.col(DATE) == pl.col(DATE).max())
     if not frame.is_empty():
@@ -341,7 +342,7 @@ def _previous(ctx: RunContext, date: dt.date | None, decided_at: dt.datetime | N
         if date is not None:
             frame = frame.filter(pl.col(DATE) <= date)
     else:
-        column = value_column(source, "weight", "value")
+        column = number_column(source, "weight", "value")
         frame = _rows(source, None, date, decided_at)
     frame = frame.filter(pl.col(column).is_not_null(), pl.col(DATE) == pl.col(DATE).max())
     if frame.is_empty():

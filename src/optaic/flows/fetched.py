@@ -124,6 +124,12 @@ def take(
     )
 
 
+_REMEDY = (
+    'leave it out, as frame.drop("known_at"): the run says itself when rows were known; if a source of your own says '
+    "it: `known_at: {column: known_at}` in optaic.yaml"
+)
+
+
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "no columns"
 
@@ -135,7 +141,7 @@ def _with_known(frame: pl.DataFrame, instance: str, rule: KnownRule) -> pl.DataF
     if taken:
         raise InvalidOutputError(
             f"{instance}: the source returned {_listed(taken)}, a name that the product uses itself",
-            next_step="rename it; if it says when rows were known: `known_at: {column: known_at}` in optaic.yaml",
+            next_step=_REMEDY if taken == [KNOWN_AT] else "rename it",
         )
     if source is None:
         return frame

@@ -14,6 +14,7 @@ from optaic.domain.version import KNOWN_AT
 from optaic.errors import InvalidInputError, InvalidOutputError
 from optaic.flows.input import Input
 from optaic.flows.table import as_polars
+from optaic.storage.dtype import parse_dtype
 
 DATE, SYMBOL, VALUE = "date", "symbol", "value"
 
@@ -150,6 +151,61 @@ def value_column(source: Input, *preferred: str) -> str:
         f"{source.instance} has the columns {', '.join(columns)}: which one is read?",
         next_step=f"declare it in inputs, as {source.instance}[{columns[0] if columns else 'close'}]",
     )
+
+
+def number_column(source: Input, *preferred: str) -> str:
+    """Say which column of an input is meant, as `value_column` does, and refuse one that holds no numbers.
+
+    Raises
+    ------
+    InvalidInputError
+        As `value_column` says; or if the column is neither of numbers nor of truth values.
+    """
+    column = value_column(source, *preferred)
+    dtype = source.types[column]
+    kind = parse_dtype(dtype)
+    if not (kind.is_numeric() or kind in (pl.Boolean(), pl.Null())):
+        raise InvalidInputError(
+            f"{source.instance}[{column}] is {dtype}, which is no number",
+            next_step=f"name a column that is one, as {source.role}: {source.instance}[a]",
+        )
+    return column
+
+
+def refuse_prices(frame: pl.DataFrame, column: str) -> None:
+    """Refuse prices that cannot be, in the words of a backtest: zero, negative and infinite ones.
+
+    Parameters
+    ----------
+    frame
+        `date`, `symbol` and the column.
+    column
+        The prices; null and NaN are where there is none.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is one; it names the first by date and symbol.
+    """
+    bad = impossible_prices(frame, column)
+    if bad.is_empty():
+        return
+    first = bad.sort(DATE, SYMBOL).row(0, named=True)
+    raise InvalidInputError(
+        f"the price of {first[SYMBOL]} on {first[DATE]} is {first[column]:g} ({bad.height} such values)",
+        next_step="give null where there is no price",
+    )
+
+
+def impossible_prices(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Give the rows whose price is zero, negative or infinite."""
+    return frame.filter(~is_possible(column))
+
+
+def is_possible(column: str) -> pl.Expr:
+    """Say of each price whether it can be one: it is above zero and finite; null and NaN are no price, and can be."""
+    price = pl.col(column).cast(pl.Float64)
+    return ((price > 0) & ~price.is_infinite()).fill_null(value=True)
 
 
 def _check_column(source: Input, name: str) -> None:

@@ -84,7 +84,7 @@ def infer(task: Task, definition: Callable[..., Any], context: RunContext, store
     """
     source = context.input(MODEL)
     detail = source.detail
-    named = f"{source.instance} version {source.version}"
+    named = f"{source.instance} version {source.pinned.version.number}"
     fits = read_fits(detail, model=named)
     check_schema(schema_of_features(context), detail["features"], model=named)
     asked: Mapping[str, Any] = task.config.get("infer") or {}
@@ -164,9 +164,8 @@ def _predict(task: Task, context: RunContext, source: Input, fits: list[Fit], fe
     for number, place in enumerate(used, start=1):
         context.raise_if_cancelled()
         name = fits[place].file
-        model = load_model(
-            source.read_file(name), name=f"{name} of {source.instance} version {source.version}", is_trusted=is_trusted
-        )
+        named = f"{name} of {source.instance} version {source.pinned.version.number}"
+        model = load_model(source.read_file(name), name=named, is_trusted=is_trusted)
         mine = np.flatnonzero(chosen == place)
         begun = time.perf_counter()
         found, sure = predict(model, kind, rows[mine])

@@ -35,6 +35,8 @@ class Input:
         self._as_of = as_of
         self.slice: Slice | None = None
         """The first and the last event date that were asked for; None as long as nothing was read."""
+        self.is_read_whole = False
+        """Whether the version as such was asked for: then all of it was read, columns that were not declared too."""
 
     @property
     def role(self) -> str:
@@ -42,8 +44,18 @@ class Input:
         return self._pinned.role
 
     @property
+    def pinned(self) -> PinnedInput:
+        """What was pinned, for the product's own procedures: looking at it does not count as reading.
+
+        What is learned here must reach no output, unless what it tells of is read as well.
+        """
+        return self._pinned
+
+    @property
     def version(self) -> int:
-        """The number of the pinned version."""
+        """The number of the pinned version. Asking counts as reading all of it: each version has another number."""
+        self._widen(None, None)
+        self.is_read_whole = True
         return self._pinned.version.number
 
     @property
@@ -237,8 +249,12 @@ class Input:
 
     @property
     def date_range(self) -> tuple[dt.date | None, dt.date | None]:
-        """The first and the last event date of the pinned version; None if it has none. Asking reads nothing."""
-        return self._pinned.version.first_data_date, self._pinned.version.last_data_date
+        """The first and the last event date of the pinned version; None if it has none.
+
+        Asking counts as reading all event dates: a later version may have others.
+        """
+        self._widen(None, None)
+        return self._pinned.date_range
 
     @property
     def detail(self) -> Mapping[str, Any]:

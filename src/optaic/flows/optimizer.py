@@ -17,6 +17,7 @@ import numpy.typing as npt
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import CodeChangedError, InvalidInputError, OptaicError
 from optaic.flows.code import code_digest, load_definition, locate
+from optaic.flows.installed import check_class
 from optaic.flows.signature import PACKAGE, check_optimizer
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +56,7 @@ def load_optimizer(code_ref: str, root: Path, *, digest: str | None = None) -> C
     Raises
     ------
     InvalidInputError
-        If it may not be used, or is neither class nor function.
+        If it may not be used, is neither class nor function, or is a function of an installed package.
     NotFoundError
         If there is none.
     CodeChangedError
@@ -68,7 +69,9 @@ def load_optimizer(code_ref: str, root: Path, *, digest: str | None = None) -> C
             f"the code of {code_ref} is not the code of the optimiser's version",
             next_step="run: optaic apply, then the optimiser, then this again",
         )
-    return load_definition(code_ref, root)
+    found = load_definition(code_ref, root)
+    check_class(location, found)
+    return found
 
 
 def make_optimizer(

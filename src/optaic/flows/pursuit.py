@@ -112,7 +112,7 @@ class Pursuit:
             done,
             skipped_decisions=self.rebalancer.skipped_decisions,
             in_sample_rows=self.sight.in_sample_rows,
-            optimizer=f"{source.instance} version {source.version}, {detail['definition']}, "
+            optimizer=f"{source.instance} version {source.pinned.version.number}, {detail['definition']}, "
             f"lookback {setup['lookback']} sessions",
             failed_solves=self.rebalancer.failed_solves,
             fallbacks=fallbacks,

@@ -17,6 +17,7 @@ from optaic.flows.equation import Equation, Names, read_equations, replace_equat
 from optaic.flows.judgement import SOLVED, TOLERANCE, judge_answer, judge_error
 from optaic.flows.limits import budget_of, convex_constraints, floor_of_return, list_constraints
 from optaic.flows.optimizer import Optimizer, make_optimizer, require_library, use_expected_returns
+from optaic.flows.real import to_real
 from optaic.quant.allocation import sample_moments
 from optaic.quant.constraint import Constraint
 
@@ -258,7 +259,7 @@ def _fit(optimizer: Optimizer, frame: Any) -> tuple[Floats | None, Exception | N
     weights: Floats | None = None
     if error is None:
         try:
-            weights = np.asarray(getattr(optimizer, "weights_", None), dtype=np.float64)
+            weights = to_real(getattr(optimizer, "weights_", None), f"the weights of the {type(optimizer).__name__}")
         except (TypeError, ValueError):
             weights = None
         if weights is not None and (weights.shape != (frame.shape[1],) or not np.isfinite(weights).all()):

@@ -14,7 +14,7 @@ from optaic.errors import InvalidInputError
 from optaic.flows.context import RunContext
 from optaic.flows.decision import decision_times
 from optaic.flows.features import PRICES, Features, event_dates, read_features
-from optaic.flows.grid import DATE, SYMBOL, Grid, to_grid, value_column
+from optaic.flows.grid import DATE, SYMBOL, Grid, number_column, refuse_prices, to_grid
 from optaic.flows.universe import UNIVERSE, is_member, members_by
 from optaic.quant.adjust import adjust_prices
 from optaic.quant.labels import Transform, forward_returns, transform_labels
@@ -123,11 +123,12 @@ def read_prices(context: RunContext) -> Grid:
     Raises
     ------
     InvalidInputError
-        If it is not said which column is the price.
+        If it is not said which column is the price, or a price is zero, negative or infinite.
     """
     source = context.input(PRICES)
-    column = value_column(source, "close")
+    column = number_column(source, "close")
     frame = source.frame()
+    refuse_prices(frame, column)
     grid = to_grid(frame, column)
     events = {
         name: to_grid(frame, name, dates=grid.dates, symbols=grid.symbols).values

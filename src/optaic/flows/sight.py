@@ -15,7 +15,7 @@ from optaic.domain.optimizer import EXPECTED, GROUPS, PRICES
 from optaic.errors import InSampleInputError, InvalidInputError, NothingKnownError
 from optaic.flows.decision import decision_times
 from optaic.flows.evidence import EVENTS, EXPECTATIONS, group_columns, look_back, total_growth
-from optaic.flows.grid import DATE, SYMBOL, value_column
+from optaic.flows.grid import DATE, SYMBOL, impossible_prices, is_possible, number_column
 from optaic.flows.in_sample import LABEL_END
 from optaic.flows.known import Known
 
@@ -171,9 +171,9 @@ class Sight:
 
     def _prices(self, source: Input, first: dt.date, *, is_adjusted: bool) -> Known:
         """Read about as many sessions before the first decision as are needed; all of them if those were too few."""
-        close = value_column(source, "close")
+        close = number_column(source, "close")
         events = [] if is_adjusted else [name for name in EVENTS if name in source.columns and name != close]
-        begin, start = source.date_range[0], look_back(first, self._lookback)
+        begin, start = source.pinned.date_range[0], look_back(first, self._lookback)
         rows = source.history([close, *events], start=start, end=self._last)
         if (
             begin is not None
@@ -181,6 +181,15 @@ class Sight:
             and rows.filter(pl.col(DATE) <= first)[DATE].n_unique() <= self._lookback
         ):
             rows = source.history([close, *events], end=self._last)
+        wrong = impossible_prices(rows, close)
+        if not wrong.is_empty():
+            # What was once known stays in the history after its correction: refused, it could never be decided on.
+            self._ctx.say(
+                f"{wrong.height} prices that {source.instance} has or had are zero, negative or infinite, and are "
+                f"taken as missing; one is of {wrong[SYMBOL][0]} on {wrong[DATE][0]}",
+                level="WARNING",
+            )
+            rows = rows.with_columns(pl.when(is_possible(close)).then(pl.col(close)).alias(close))
         return Known(rows.rename({close: "close"}), ["close", *events], self._symbols)
 
     def _other(self, role: str, source: Input) -> Known:
@@ -188,7 +197,7 @@ class Sight:
             raise InvalidInputError(f"{source.instance} has no column {SYMBOL!r}: its rows are of no names")
         if role == GROUPS:
             return self._groups(source)
-        column = value_column(source, *EXPECTATIONS)
+        column = number_column(source, *EXPECTATIONS)
         fitted = [LABEL_END] if role == EXPECTED and LABEL_END in source.all_columns else []
         rows = source.history([column, *fitted], end=self._last).rename({column: "value"})
         rows = rows.with_columns(pl.col(name).cast(pl.Date).to_physical() for name in fitted)

@@ -13,6 +13,7 @@ from optaic.domain.parameters import OPEN_SCHEMA, check_params, schema_of
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.flows.code import CodeLocation, find_statement, locate
+from optaic.flows.installed import refuse_function
 from optaic.flows.module import Module, bindings, source_of
 
 PACKAGE = "skfolio"
@@ -35,12 +36,12 @@ GIVEN = frozenset(
 
 
 def check_optimizer(location: CodeLocation) -> None:
-    """Refuse a definition that neither the project nor skfolio provides.
+    """Refuse a definition that neither the project nor skfolio provides, and functions of skfolio.
 
     Raises
     ------
     InvalidInputError
-        If it is from elsewhere.
+        If it is from elsewhere, or its source shows a function.
     """
     name = location.module.name
     if location.module.provider is not None and name != PACKAGE and not name.startswith(f"{PACKAGE}."):
@@ -48,6 +49,7 @@ def check_optimizer(location: CodeLocation) -> None:
             f"{location.code_ref} is not an optimiser that may be used: those of {PACKAGE} and of the project are",
             next_step=f"name one of {PACKAGE}.optimization, or write a class in the project that makes this one",
         )
+    refuse_function(location)
 
 
 def optimizer_schema(location: CodeLocation, root: Path) -> dict[str, Any]:

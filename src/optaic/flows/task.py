@@ -40,6 +40,11 @@ class PinnedInput:
     version: DatasetVersion | FileVersion
     columns: tuple[str, ...] = ()
 
+    @property
+    def date_range(self) -> Slice:
+        """The first and the last event date of the version; None if it has none."""
+        return self.version.first_data_date, self.version.last_data_date
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -192,6 +197,8 @@ class Result:
         Columns of the run's extension table that are no metrics, by name; dates as ISO text.
     slices
         By role, what was read of each input; None where nothing was read.
+    read_whole
+        The roles of which the version as such was read: with every column, whatever the flow declared.
     alerts
         What a monitor found, the worst first.
     """
@@ -202,6 +209,7 @@ class Result:
     output: Output | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     slices: Mapping[str, Slice | None] = field(default_factory=dict[str, Slice | None])
+    read_whole: tuple[str, ...] = ()
     alerts: tuple[Alert, ...] = ()
 
 

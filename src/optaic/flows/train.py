@@ -20,6 +20,7 @@ from optaic.flows.context import RunContext
 from optaic.flows.estimator import (
     Kind,
     check_estimator,
+    check_model,
     describe_estimator,
     make_estimator,
     predict,
@@ -73,8 +74,8 @@ def train(
     Raises
     ------
     InvalidInputError
-        If the estimator is not allowed or cannot be made, the inputs have not what is needed, or there are too few
-        sessions for one fit.
+        If the estimator is not allowed, cannot be made or is no model, the inputs have not what is needed, or there are
+        too few sessions for one fit.
     FlowError
         If a fit fails, or predicts what is no number.
     UntrustedModelError
@@ -85,6 +86,7 @@ def train(
     check_estimator(location, allowed)
     config = task.config
     estimator = make_estimator(definition, task.params, seed=task.seed, instance=task.instance)
+    check_model(estimator, location)
     kind = describe_estimator(estimator)
     samples = read_samples(context, config["target"], calendar=str(config["calendar"]), keeps_gaps=kind.takes_missing)
     context.progress(15, f"{len(samples.labels):,} rows of {len(samples.features.names)} features")

@@ -369,6 +369,8 @@ def _write_slices(tx: Transaction, run_id: uuid.UUID, result: Result) -> None:
     for role, span in result.slices.items():
         # What was pinned but not read is kept as read in no column: nothing that changes there matters.
         values: dict[str, Any] = {"columns": []} if span is None else {"first_date": span[0], "last_date": span[1]}
+        if role in result.read_whole:
+            values["columns"] = None
         tx.conn.execute(
             update(run_inputs)
             .where(run_inputs.c.tenant_id == tx.tenant_id, run_inputs.c.run_id == run_id, run_inputs.c.role == role)

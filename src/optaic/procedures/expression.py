@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from optaic.domain.version import KNOWN_AT
+from optaic.errors import ExpressionError
 from optaic.flows.grid import DATE, SYMBOL, VALUE, value_column
 from optaic.flows.in_sample import refuse_in_sample
 from optaic.flows.universe import UNIVERSE, carried
@@ -47,6 +49,19 @@ def evaluate(ctx: RunContext, **params: Any) -> pl.DataFrame:
     InvalidInputError
         If an input has several columns, and none is declared; or the universe says nothing of members.
     """
+    try:
+        return _evaluate(ctx, params)
+    except ExpressionError as error:
+        raise ExpressionError(
+            error.expression,
+            error.problem,
+            start=error.start,
+            end=error.end,
+            next_step=error.next_step or "correct the expression, or what its inputs read, then run: optaic apply",
+        ) from error
+
+
+def _evaluate(ctx: RunContext, params: Mapping[str, Any]) -> pl.DataFrame:
     parsed = parse(str(ctx.config["expression"]), params=params)
     roles = list(parsed.names)
     has_members = UNIVERSE in ctx.inputs and UNIVERSE not in roles

@@ -14,7 +14,7 @@ from optaic.domain.optimizer import OPTIMIZER
 from optaic.errors import InvalidInputError, NoOutputError
 from optaic.flows.calendar import annual_sessions, next_session
 from optaic.flows.decision import decision_times, outside_sessions
-from optaic.flows.grid import DATE, SYMBOL, to_grid, value_column
+from optaic.flows.grid import DATE, SYMBOL, number_column, to_grid, value_column
 from optaic.flows.in_sample import LABEL_END, count_in_sample, refuse_in_sample, say_in_sample
 from optaic.flows.pursuit import Pursuit, pursue
 from optaic.flows.sight import refuse_blindness
@@ -235,7 +235,7 @@ def _seen(ctx: RunContext, role: str, decisions: pl.DataFrame, *, allow_in_sampl
     second; that is said in the log.
     """
     source = ctx.input(role)
-    column = value_column(source, "value", "prediction", "signal", "weight")
+    column = number_column(source, "value", "prediction", "signal", "weight")
     dates = decisions[DATE]
     if decisions.is_empty():
         return pl.DataFrame(schema={DATE: pl.Date, SYMBOL: pl.String, _SEEN: pl.Float64}), 0

@@ -135,8 +135,8 @@ def read_benchmark(benchmark: Any, market: Market) -> Floats:
     Raises
     ------
     InvalidInputError
-        If it is no such table, a price is not positive, the first is later than the first session, or the last more
-        than 5 sessions before the last session.
+        If it is no such table, a price is not positive, the first is later than the first session, the last more than 5
+        sessions before the last session, or there is none for more than 5 sessions in a row.
     """
     return benchmark_returns(benchmark, market.grid.dates)
 
@@ -159,10 +159,11 @@ def benchmark_returns(benchmark: Any, dates: Dates) -> Floats:
     Raises
     ------
     InvalidInputError
-        If it is no such table, a price is not positive, the first is later than the first session, or the last more
-        than 5 sessions before the last session.
+        If it is no such table, a price is not positive, the first is later than the first session, the last more than 5
+        sessions before the last session, or there is none for more than 5 sessions in a row.
     """
     prices, known = _carry(benchmark, "close", "benchmark", dates)
+    _refuse_gap(known, dates)
     if len(known) and (missing := int((dates > known[-1]).sum())) > MISSING_SESSIONS:
         raise InvalidInputError(
             f"benchmark: its last close is of {known[-1]}, {missing} sessions before {dates[-1]}",
@@ -171,6 +172,21 @@ def benchmark_returns(benchmark: Any, dates: Dates) -> Floats:
     if not ((prices > 0) & np.isfinite(prices)).all():
         raise InvalidInputError("benchmark: a price is not positive", next_step="leave days without a price out")
     return prices[1:] / prices[:-1] - 1.0
+
+
+def _refuse_gap(known: Dates, dates: Dates) -> None:
+    """Refuse a series without a value for more than 5 sessions in a row, before its last one."""
+    row = np.searchsorted(known, dates, side="right") - 1
+    is_carried = (known[row] < dates) & (row < len(known) - 1)
+    counts = np.bincount(row[is_carried], minlength=1)
+    if not (counts > MISSING_SESSIONS).any():
+        return
+    first = int(np.argmax(counts > MISSING_SESSIONS))
+    raise InvalidInputError(
+        f"benchmark: it has no close for {counts[first]} sessions in a row, after {known[first]} and before "
+        f"{known[first + 1]}",
+        next_step="give one without the gap",
+    )
 
 
 def read_rates(cash_rates: Any, dates: Dates) -> Floats | None:
