@@ -225,6 +225,35 @@ def test_a_stage_is_what_readers_of_it_follow(anywhere: Research) -> None:
     assert anywhere.freshness()["alpha.infer"] == "ready"
 
 
+def test_predictions_that_wait_for_a_champion_say_how_to_get_one(anywhere: Research) -> None:
+    ledger = anywhere.ledger
+    anywhere.declare(INSTANCES + alpha(infer="{model: 'stage:champion'}"))
+    ways = ["optaic run alpha --recursive", "optaic model stage alpha@1 champion", "optaic run alpha.infer --recursive"]
+    why = ledger.why("alpha.infer")
+    assert why["missing"] == [
+        {"message": "there is no version of alpha with the stage champion: it has none yet", "next_steps": ways[:2]}
+    ]
+    assert why["next_steps"] == ways
+    assert ledger.run("alpha", recursive=True).status == "completed"
+    run = ledger.run("alpha.infer", recursive=True)
+    reason = run.to_json()["reason"]
+    assert (run.status, reason["code"]) == ("failed", "upstream_not_ready")
+    assert reason["message"] == (
+        "alpha.infer reads stage:champion of alpha: there is no version of alpha with the stage champion: "
+        "it has versions 1 to 1"
+    )
+    assert reason["next_step"] == f"optaic model stage alpha@1 champion, then: optaic retry {run.id}"
+    ledger.stage("alpha", 1, "champion")
+    assert ledger.why("alpha.infer")["missing"] == []
+    anywhere.declare(INSTANCES + alpha(infer="{model: 'version:99'}"))
+    (missing,) = ledger.why("alpha.infer")["missing"]
+    assert missing == {
+        "message": "there is no version 99 of alpha: it has versions 1 to 1",
+        "next_steps": ["select a version that is there in optaic.yaml (version:1), and: optaic apply"],
+    }
+    assert missing["message"] in str(ledger.run("alpha.infer").reason)
+
+
 def causes(research: Research) -> dict[str, list[tuple[str, str | None]]]:
     """Give why each flow of the model is not ready."""
     found = {item["target"]: item["causes"] for item in research.ledger.status() if item["instance"] == "alpha"}
