@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sqlalchemy import select
 
 from optaic.errors import InvalidInputError, NotFoundError, ProjectFileError
-from optaic.ledger.tables import inference_runs, versions
+from optaic.ledger.tables import activities, inference_runs, versions
 from optaic.storage.models import load_model
 from tests.modelling import INSTANCES, alpha, prepare
 from tests.research import Research, open_research
@@ -252,6 +252,19 @@ def test_predictions_that_wait_for_a_champion_say_how_to_get_one(anywhere: Resea
         "next_steps": ["select a version that is there in optaic.yaml (version:1), and: optaic apply"],
     }
     assert missing["message"] in str(ledger.run("alpha.infer").reason)
+
+
+def test_a_stage_is_taken_back_with_none_and_the_ledger_says_so(trained: Research) -> None:
+    ledger = trained.ledger
+    assert not ledger.stage("alpha", 1, "none"), "it has none yet"
+    assert ledger.stage("alpha", 1, "candidate")
+    assert ledger.stage("alpha", 1, "none")
+    assert not ledger.stage("alpha", 1, "none")
+    assert [item["stage"] for item in ledger.models("alpha")] == [None]
+    with ledger.runtime.database.read() as tx:
+        query = select(activities.c.payload).where(activities.c.verb == "model.staged").order_by(activities.c.id)
+        told = [(facts["old_stage"], facts["stage"]) for facts in tx.conn.execute(query).scalars()]
+    assert told == [(None, "candidate"), ("candidate", None)]
 
 
 def causes(research: Research) -> dict[str, list[tuple[str, str | None]]]:
