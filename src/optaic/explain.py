@@ -17,12 +17,14 @@ from optaic.domain.explanation import Step, command, differences, leads_to, walk
 from optaic.domain.freshness import Cause, CauseKind, FlowFacts, FlowState
 from optaic.domain.kind import FlowKind
 from optaic.domain.run import Run
+from optaic.domain.status import Freshness
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError, OptaicError
 from optaic.ledger import catalog, freshness, lineage, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import load_facts
+from optaic.lifecycle.choice import Unmet, find_unmet
 from optaic.overview import iso_from, statuses
 
 
@@ -35,6 +37,7 @@ class _Behind:
     made: Mapping[uuid.UUID, Row[Any]]
     revisions: Mapping[uuid.UUID, Mapping[int, Row[Any]]]
     failures: Mapping[uuid.UUID, Run]
+    unmet: Mapping[uuid.UUID, list[Unmet]]
 
 
 def explain(runtime: Runtime, target: str) -> dict[str, Any]:
@@ -54,11 +57,14 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
         `run` (the run that its current state speaks of), `inputs` (what that run consumed: role, target, selector,
         columns, version, the run that made it, first and last event date), `because` and `next_steps`.
 
+        `missing` has an item for each input that selects a version which is not there, by stage or by number: `message`
+        and `next_steps`. Empty if the flow is ready.
+
         Each item of `causes` has what is behind it: `changes` (versions with what they changed), `differences`
         (values of the config), `run_digest`, `due_at`, `leads_to` (the flow told in `because`).
 
         `because` has an item for each flow upstream that explains it: `target, freshness, stale_from, through, error,
-        causes, because, next_step`. A flow that only passes on what another has is left out there and named in
+        causes, missing, because, next_step`. A flow that only passes on what another has is left out there and named in
         `through`; each flow is told once.
 
     Raises
@@ -91,7 +97,8 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
         if step.above is not None:
             nodes[step.above]["because"].append(nodes[step.flow_id])
     root = nodes[flow.id]
-    document |= {"error": root["error"], "causes": root["causes"], "because": root["because"]}
+    document |= {"error": root["error"], "causes": root["causes"]}
+    document |= {"missing": root["missing"], "because": root["because"]}
     document["next_steps"] = _next_steps(document, is_applied=_is_applied(runtime, flow))
     del document["next_step"]
     return document
@@ -109,12 +116,17 @@ def _read_behind(tx: Transaction, steps: list[Step], states: Mapping[uuid.UUID, 
     changed = [
         flow_id for flow_id in facts if any(cause.kind is CauseKind.CONFIG_CHANGED for cause in states[flow_id].causes)
     ]
+    unready = [flow_id for flow_id in facts if states[flow_id].freshness is not Freshness.READY]
+    unmet: dict[uuid.UUID, list[Unmet]] = {}
+    for one in find_unmet(tx, catalog.inputs_of(tx, unready)):
+        unmet.setdefault(one.flow_id, []).append(one)
     return _Behind(
         states=states,
         facts=facts,
         made=lineage.made_by(tx, publishers),
         revisions=lineage.revisions_of(tx, changed) if changed else {},
         failures=_failures(tx, facts),
+        unmet=unmet,
     )
 
 
@@ -138,6 +150,9 @@ def _node(step: Step, behind: _Behind) -> dict[str, Any]:
         "through": list(step.through),
         "error": None if failure is None else _failure(failure),
         "causes": [_cause(cause, facts, behind) for cause in state.causes],
+        "missing": [
+            {"message": one.message, "next_steps": list(one.next_steps)} for one in behind.unmet.get(step.flow_id, ())
+        ],
         "because": [],
         "next_step": command(facts.target, state),
     }
@@ -234,17 +249,20 @@ def _is_applied(runtime: Runtime, flow: Flow) -> bool:
 
 
 def _next_steps(document: Mapping[str, Any], *, is_applied: bool) -> list[str]:
-    """Say what to type: look at what failed, declare what is not declared, and run."""
+    """Say what to type: look at what failed, declare what is not declared, make what was chosen, and run."""
     steps: list[str] = []
+    chosen: list[str] = []
     pending = [document]
     while pending:
         node = pending.pop(0)
+        chosen += [step for item in node["missing"] for step in item["next_steps"]]
         if node["error"] is not None and node["freshness"] != "ready":
             steps.append(f"optaic logs {node['error']['run_id'][:18]}")
         pending.extend(node["because"])
     del steps[3:]
     if not is_applied:
         steps.append("optaic apply")
+    steps += dict.fromkeys(chosen)
     if document["next_step"] is not None:
         steps.append(document["next_step"])
     return steps

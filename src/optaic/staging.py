@@ -13,19 +13,20 @@ class Staging:
     runtime: Runtime
 
     def stage(self, model: str, version: int, stage: str) -> bool:
-        """Give a version of a model a stage.
+        """Give a version of a model a stage, or take its stage back.
 
         Parameters
         ----------
         model, version
             The model, and the number of one of its versions.
         stage
-            `candidate`, `champion` or `archived`. A model has at most one champion; the one before is archived.
+            `candidate`, `champion`, `archived`, or `none`: it has no stage then. A model has at most one champion; the
+            one before is archived.
 
         Returns
         -------
         bool
-            False if it has the stage already.
+            False if it has the stage already, or none to take back.
 
         Raises
         ------

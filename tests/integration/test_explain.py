@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optaic.errors import InvalidInputError
+from optaic.errors import InvalidInputError, UpstreamNotReadyError
 from optaic.lifecycle.complete import complete
 from tests.factories import add_dataset, claim_run, dataset_result, submit_run
 from tests.projects import Project, open_project
@@ -39,6 +39,19 @@ def test_why_does_not_count_the_flows_on_the_way(project: Project) -> None:
         assert document["freshness"] == "not_initialized"
         assert json.dumps(document)
     assert counts[0] == counts[1]
+
+
+def test_an_upstream_that_is_not_ready_is_told_once_in_however_many_roles_it_is_read(project: Project) -> None:
+    add_dataset(project.database)
+    add_dataset(project.database, "returns", inputs=dict.fromkeys(("open", "close", "volume"), "prices"))
+    add_dataset(project.database, "signal", inputs={"returns": "returns"})
+    with pytest.raises(UpstreamNotReadyError) as caught:
+        submit_run(project.database, "returns")
+    assert caught.value.message == "returns cannot run: prices is not initialized (it has never completed)"
+    assert [one["target"] for one in caught.value.blockers] == ["prices"]
+    with pytest.raises(UpstreamNotReadyError) as caught:
+        submit_run(project.database, "signal")
+    assert caught.value.message.count("prices is not initialized") == 1
 
 
 def test_lineage_follows_a_chain_to_its_end_and_stops_at_a_depth(project: Project) -> None:

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sqlalchemy import select
 
 from optaic.errors import InvalidInputError, NotFoundError, ProjectFileError
-from optaic.ledger.tables import inference_runs, versions
+from optaic.ledger.tables import activities, inference_runs, versions
 from optaic.storage.models import load_model
 from tests.modelling import INSTANCES, alpha, prepare
 from tests.research import Research, open_research
@@ -232,6 +232,48 @@ def test_a_stage_is_what_readers_of_it_follow(anywhere: Research) -> None:
     assert (again.status, again.version) == ("completed", 2), again.reason
     assert [item.version for item in again.inputs if item.role == "model"] == [2]
     assert anywhere.freshness()["alpha.infer"] == "ready"
+
+
+def test_predictions_that_wait_for_a_champion_say_how_to_get_one(anywhere: Research) -> None:
+    ledger = anywhere.ledger
+    anywhere.declare(INSTANCES + alpha(infer="{model: 'stage:champion'}"))
+    ways = ["optaic run alpha --recursive", "optaic model stage alpha@1 champion", "optaic run alpha.infer --recursive"]
+    why = ledger.why("alpha.infer")
+    assert why["missing"] == [
+        {"message": "there is no version of alpha with the stage champion: it has none yet", "next_steps": ways[:2]}
+    ]
+    assert why["next_steps"] == ways
+    assert ledger.run("alpha", recursive=True).status == "completed"
+    run = ledger.run("alpha.infer", recursive=True)
+    reason = run.to_json()["reason"]
+    assert (run.status, reason["code"]) == ("failed", "upstream_not_ready")
+    assert reason["message"] == (
+        "alpha.infer reads stage:champion of alpha: there is no version of alpha with the stage champion: "
+        "it has versions 1 to 1"
+    )
+    assert reason["next_step"] == f"optaic model stage alpha@1 champion, then: optaic retry {run.id}"
+    ledger.stage("alpha", 1, "champion")
+    assert ledger.why("alpha.infer")["missing"] == []
+    anywhere.declare(INSTANCES + alpha(infer="{model: 'version:99'}"))
+    (missing,) = ledger.why("alpha.infer")["missing"]
+    assert missing == {
+        "message": "there is no version 99 of alpha: it has versions 1 to 1",
+        "next_steps": ["select a version that is there in optaic.yaml (version:1), and: optaic apply"],
+    }
+    assert missing["message"] in str(ledger.run("alpha.infer").reason)
+
+
+def test_a_stage_is_taken_back_with_none_and_the_ledger_says_so(trained: Research) -> None:
+    ledger = trained.ledger
+    assert not ledger.stage("alpha", 1, "none"), "it has none yet"
+    assert ledger.stage("alpha", 1, "candidate")
+    assert ledger.stage("alpha", 1, "none")
+    assert not ledger.stage("alpha", 1, "none")
+    assert [item["stage"] for item in ledger.models("alpha")] == [None]
+    with ledger.runtime.database.read() as tx:
+        query = select(activities.c.payload).where(activities.c.verb == "model.staged").order_by(activities.c.id)
+        told = [(facts["old_stage"], facts["stage"]) for facts in tx.conn.execute(query).scalars()]
+    assert told == [(None, "candidate"), ("candidate", None)]
 
 
 def causes(research: Research) -> dict[str, list[tuple[str, str | None]]]:

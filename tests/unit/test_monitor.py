@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ from optaic.flows.context import RunContext
 from optaic.flows.monitor import monitor
 from optaic.flows.report import Batch
 from optaic.flows.task import PinnedInput, Result, Task
+from optaic.report.number import format_value
 from optaic.storage.objects import ObjectStore, open_store
+from tests.documents import read_document
 from tests.refreshing import Dataset
 
 SESSIONS = [
@@ -137,6 +140,23 @@ def test_a_planted_shift_is_found_in_the_feature_that_has_it_and_in_predictions(
     assert (first.threshold, first.kind) == (0.25, "model_drift")
     assert "1,260 values against 6,020: critical at or above 0.25 (classic threshold)" in first.message
     assert (result.metrics["drifted_features"], result.metrics["verdict"]) == (1, "critical")
+
+
+def test_the_sample_sizes_are_both_of_the_feature_that_has_the_greatest_index(store: ObjectStore) -> None:
+    moved, late, gaps = noise(1), noise(3), noise(4)
+    moved[-63:] += 0.6
+    late[:100] = np.nan
+    gaps[-20:] = np.nan
+    frames = {"late": long(late, "value"), "moved": long(moved, "value"), "gaps": long(gaps, "value")}
+    result = check(
+        store, [DRIFT], frames | {"predictions": long(noise(2)[-80:], "prediction", sessions=SESSIONS[-80:])}
+    )
+    assert (result.metrics["reference_rows"], result.metrics["window_rows"]) == (301 * 20, 63 * 20)
+    [report] = [item for item in result.artifacts if item.name == "report.html"]
+    said = read_document(store.get(report.stored).decode()).text
+    rows = table(store, result, "drift").filter(pl.col("column") == "gaps")
+    sizes = f"{format_value(rows['ks'][0], 'score')}6,020860"
+    assert re.search(rf"gaps0\.\d+0\.100{re.escape(sizes)}unchanged", said), said
 
 
 def test_features_are_monitored_as_the_model_saw_them_and_not_as_they_were_corrected(store: ObjectStore) -> None:

@@ -54,6 +54,8 @@ def test_windows_and_weights_are_taken_as_numbers_of_sessions(tmp_path: Path) ->
     [
         (HEAD.replace("  alpha", "  §alpha") + INPUTS, "has no target"),
         (HEAD + INPUTS + "    target: §{transform: raw}\n", "does not say how far it reaches"),
+        (HEAD + INPUTS + TARGET + "    infer: {model: §'stage:gold'}\n", "'gold' is not a stage"),
+        (HEAD + INPUTS + TARGET + "    infer: {model: §'stage:champoin'}\n", "did you mean 'champion'"),
         (HEAD + INPUTS + "    target: {horizon: §0}\n", "horizon must be an integer from 1"),
         (HEAD + INPUTS + "    target: {horizon: 5, transform: §cs_rnk}\n", "did you mean 'cs_rank'"),
         (HEAD + INPUTS + "    target: {horizon: 5, delisting_return: §-30}\n", "must be a fraction"),

@@ -46,7 +46,7 @@ ALPHA = MonitoringReport(
     ],
     drifts=[
         Drift(feature="size", value=0.02, threshold=0.2),
-        Drift(feature="momentum", value=0.31, threshold=0.2),
+        Drift(feature="momentum", value=0.31, threshold=0.2, distance=0.12, reference_count=12_000, count=1_260),
         Drift(feature="young", value=0.5, threshold=None),
     ],
     histories=[History(name="ic", title="IC", frame=pl.DataFrame({"date": list(PERIOD), "value": [0.03, -0.02]}))],
@@ -97,9 +97,11 @@ def test_each_alert_has_severity_metric_value_and_threshold() -> None:
     assert "warningpsimomentum has drifted.0.3100.200\n" in read_document(monitoring_page(ALPHA)).text
 
 
-def test_drift_is_listed_from_the_largest_and_a_short_reference_gives_no_verdict() -> None:
+def test_drift_is_listed_from_the_largest_with_its_sample_sizes_and_a_short_reference_gives_no_verdict() -> None:
     said = read_document(monitoring_page(ALPHA)).text
-    assert "young0.500\u2013no verdict\nmomentum0.3100.200drifted\nsize0.0200.200unchanged\n" in said
+    assert "FeaturePSIThresholdKSValues, referenceValues, windowVerdict\n" in said
+    rows = ["young0.500\u2013\u2013\u2013\u2013no verdict", "momentum0.3100.2000.12012,0001,260drifted"]
+    assert "\n".join([*rows, "size0.0200.200\u2013\u2013\u2013unchanged\n"]) in said
 
 
 @pytest.mark.parametrize(

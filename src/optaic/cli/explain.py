@@ -119,6 +119,7 @@ def _explanation(document: Document) -> list[Branch]:
             del causes[0]  # its state says so
         branch.below += [Branch(_failure(node["error"]))] if node["error"] is not None else []
         branch.below += map(_own, causes)
+        branch.below += [Branch(item["message"]) for item in node["missing"]]
         for child in node["because"]:
             below = Branch(_head(child))
             told.update(dict.fromkeys((*child["through"], child["target"]), below))

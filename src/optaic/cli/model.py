@@ -9,6 +9,7 @@ import click
 from optaic.cli import render
 from optaic.cli.options import json_option
 from optaic.cli.render import Heading
+from optaic.domain.stage import NO_STAGE
 from optaic.errors import InvalidInputError
 
 _VERSION = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
@@ -18,17 +19,20 @@ _VERSION = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
 def model_command() -> None:
     """List the versions of a model, and say which is in use.
 
-    A version may be a candidate, the champion or archived. A model has at most one champion; the one before is
-    archived. An instance reads it by {from: alpha, select: "stage:champion"}.
+    A version may be a candidate, the champion, archived, or none of these. A model has at most one champion; the one
+    before is archived. An instance reads it by {from: alpha, select: "stage:champion"}.
     """
 
 
 @model_command.command("stage")
 @click.argument("version", metavar="MODEL@N")
-@click.argument("stage", metavar="candidate|champion|archived")
+@click.argument("stage", metavar="candidate|champion|archived|none")
 @json_option
 def stage_command(version: str, stage: str, *, as_json: bool) -> None:
-    """Give a version of a model a stage: optaic model stage alpha@3 champion."""
+    """Give a version of a model a stage: optaic model stage alpha@3 champion.
+
+    With none, its stage is taken back.
+    """
     from optaic.client import connect
 
     match = _VERSION.fullmatch(version)
@@ -41,9 +45,13 @@ def stage_command(version: str, stage: str, *, as_json: bool) -> None:
     with connect() as ledger:
         is_new = ledger.stage(name, number, stage)
     if as_json:
-        render.print_json({"model": name, "version": number, "stage": stage, "changed": is_new})
+        given = None if stage == NO_STAGE else stage
+        render.print_json({"model": name, "version": number, "stage": given, "changed": is_new})
         return
-    render.say(f"{name}@{number} is {'now' if is_new else 'already'} {stage}")
+    if stage == NO_STAGE:
+        render.say(f"{name}@{number} has no stage now" if is_new else f"{name}@{number} had no stage")
+    else:
+        render.say(f"{name}@{number} is {'now' if is_new else 'already'} {stage}")
     render.tell_next(f"optaic model list {name}", "optaic status")
 
 

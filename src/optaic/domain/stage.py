@@ -14,3 +14,7 @@ class Stage(StrEnum):
     """The one in use: of a model at most one. Whoever reads `stage:champion` reads it."""
     ARCHIVED = "archived"
     """It is in use no more. What a champion becomes when another takes its place."""
+
+
+NO_STAGE = "none"
+"""What a person says to take a stage back; the version that has none is none of these."""

@@ -90,6 +90,7 @@ def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
     judged, found = _judge(settings, table)
     alerts += found
     features = table.filter(pl.col("column") != PREDICTION)
+    sizes = _sizes(features if features.height else table)
     drifting = {f"psi[{name}]" for name in features["column"]}
     shown = window or predicted_window
     return Finding(
@@ -102,8 +103,8 @@ def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
             "ks": _greatest(features["ks"]),
             "drifted_features": len({alert.metric for alert in found if alert.metric in drifting}),
             "schema_changes": schema_changes,
-            "reference_rows": _least(table["reference_count"]),
-            "window_rows": _least(table["count"]),
+            "reference_rows": sizes[0],
+            "window_rows": sizes[1],
         },
         window=shown,
         reference=(start, end),
@@ -121,6 +122,9 @@ def check_drift(task: Task, context: RunContext, settings: Settings) -> Finding:
                 feature=row["column"],
                 value=math.nan if row["psi"] is None else row["psi"],
                 threshold=None if min(row["reference_count"], row["count"]) < MIN_ROWS else _limit(settings),
+                distance=row["ks"],
+                reference_count=row["reference_count"],
+                count=row["count"],
             )
             for row in table.iter_rows(named=True)
         ],
@@ -259,6 +263,9 @@ def _greatest(column: pl.Series) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def _least(column: pl.Series) -> int | None:
-    found = column.min()
-    return found if isinstance(found, int) else None
+def _sizes(table: pl.DataFrame) -> tuple[int | None, int | None]:
+    """Give the values on both sides that stand behind the greatest PSI; without one, behind the first column."""
+    if table.is_empty():
+        return None, None
+    row = table.sort("psi", descending=True, nulls_last=True, maintain_order=True).row(0, named=True)
+    return row["reference_count"], row["count"]

@@ -18,6 +18,7 @@ from optaic.flows.calendar import sessions
 from optaic.flows.context import RunContext
 from optaic.flows.expectation import reach, read
 from optaic.flows.finding import Finding, Settings, no_verdict, write_figure
+from optaic.flows.input import Input
 from optaic.flows.task import Task
 from optaic.quant.quality import (
     Outliers,
@@ -79,7 +80,7 @@ def check_quality(task: Task, context: RunContext, settings: Settings) -> Findin
         alerts += settings.judge("gap_count", len(gaps), f"no row on {len(gaps)} {noun} of {calendar}: {shown}")
     schema_alerts, changes = _schema(settings, frame, columns)
     alerts += schema_alerts
-    age_alerts, age = _age(task, settings, frame, last)
+    age_alerts, age = _age(task, settings, source, last)
     alerts += age_alerts
     is_judged = True
     if before.is_empty() and any(frame.schema[name].is_numeric() for name in columns):
@@ -228,21 +229,24 @@ def _schema(settings: Settings, frame: pl.DataFrame, columns: Sequence[str]) -> 
 
 
 def _age(
-    task: Task, settings: Settings, frame: pl.DataFrame, last: dt.date
+    task: Task, settings: Settings, source: Input, last: dt.date
 ) -> tuple[list[Alert], dict[str, float | int | str | None]]:
-    """Say how old the newest row is, and how long newer ones are overdue by what is expected of the dataset."""
+    """Say how long the last event date has been known, and how long newer ones are overdue by what is expected.
+
+    A date is known from its first row on. Corrections come later, of it or of others, and make no data newer.
+    """
     now = task.as_of or task.started_at
-    newest = frame[KNOWN_AT].max() if KNOWN_AT in frame.columns else None
-    age = (now - newest).total_seconds() / 3600 if isinstance(newest, dt.datetime) else None
+    known = source.history([], start=last, end=last)[KNOWN_AT].min()
+    age = (now - known).total_seconds() / 3600 if isinstance(known, dt.datetime) else None
     overdue: float | None = None
     spec = task.config.get("freshness")
-    if spec is not None and isinstance(newest, dt.datetime) and read(spec).frequency is not Frequency.INTERVAL:
+    if spec is not None and isinstance(known, dt.datetime) and read(spec).frequency is not Frequency.INTERVAL:
         try:
-            due = reach(spec, last, newest).ready_until
+            due = reach(spec, last, known).ready_until
         except InvalidInputError:  # a calendar that does not know so far ahead expects nothing
             due = None
         overdue = None if due is None else max(0.0, (now - due).total_seconds() / 3600)
-    alerts = settings.judge("staleness_hours", age, f"the newest row was known {age or 0.0:,.0f} hours ago")
+    alerts = settings.judge("staleness_hours", age, f"data end on {last}, known since {age or 0.0:,.0f} hours")
     alerts += settings.judge(
         "overdue_hours", overdue, f"data end on {last}, and newer ones are due since {overdue or 0.0:,.0f} hours"
     )

@@ -86,6 +86,7 @@ class FlowInput:
     selector_version: int | None
     upstream_flow_id: uuid.UUID
     upstream_instance: str
+    upstream_instance_kind: InstanceKind
     upstream_kind: FlowKind
     upstream_version_id: uuid.UUID | None
 
@@ -300,6 +301,7 @@ def _inputs(tx: Transaction, *conditions: ColumnElement[bool]) -> list[FlowInput
             upstream.c.kind.label("upstream_kind"),
             upstream.c.current_version_id.label("upstream_version_id"),
             instances.c.name.label("upstream_instance"),
+            instances.c.kind.label("upstream_instance_kind"),
         )
         .join(
             upstream,
@@ -325,6 +327,7 @@ def _inputs(tx: Transaction, *conditions: ColumnElement[bool]) -> list[FlowInput
             selector_version=row.selector_version,
             upstream_flow_id=row.upstream_flow_id,
             upstream_instance=row.upstream_instance,
+            upstream_instance_kind=InstanceKind(row.upstream_instance_kind),
             upstream_kind=FlowKind(row.upstream_kind),
             upstream_version_id=row.upstream_version_id,
         )

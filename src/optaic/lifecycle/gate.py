@@ -37,16 +37,19 @@ def check(tx: Transaction, flow: Flow, *, is_forced: bool) -> None:
             f"{flow.target} cannot run: {sentence(found)}",
             next_step=f"optaic run {flow.target} --recursive",
             target=flow.target,
-            blockers=[_to_json(cause, state) for cause, state in found],
+            blockers=list({cause.upstream_id: _to_json(cause, state) for cause, state in found}.values()),
         )
 
 
 def sentence(found: list[tuple[Cause, FlowState]]) -> str:
-    """Say which upstreams block, and why, in one sentence."""
-    return "; ".join(
-        f"{cause.detail} ({', '.join(why.detail for why in state.causes)})" if state.causes else cause.detail
+    """Say which upstreams block, and why, in one sentence: each once, in however many roles it is read."""
+    told = (
+        f"{cause.detail} ({', '.join(dict.fromkeys(why.detail for why in state.causes))})"
+        if state.causes
+        else cause.detail
         for cause, state in found
     )
+    return "; ".join(dict.fromkeys(told))
 
 
 def _to_json(cause: Cause, state: FlowState) -> dict[str, object]:

@@ -22,6 +22,7 @@ from optaic.ledger.tables import instance_revisions, run_inputs, version_stages
 from optaic.ledger.tables import runs as runs_table
 from optaic.ledger.tables import versions as versions_table
 from optaic.lifecycle import gate
+from optaic.lifecycle.choice import find_unmet
 
 
 def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, config_digest: str | None) -> Reason | None:
@@ -49,11 +50,7 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
         # An input that was declared after the plan was made is not in its snapshot.
         version_id = planned.get((item.upstream_flow_id, item.selector_text)) or pinned_version(tx, item)
         if version_id is None:
-            return Reason(
-                code=ReasonCode.UPSTREAM_NOT_READY,
-                message=f"{flow.instance} reads {item.selector_text} of {item.upstream_instance}: there is none",
-                next_step=f"optaic run {item.upstream_instance}, then: optaic retry {run.id}",
-            )
+            return _nothing_to_pin(tx, run, flow, item)
         pins.append((item, version_id))
     insert_pins(tx, run.id, pins, run.as_of)
     computed = fingerprint(
@@ -66,6 +63,17 @@ def pin(tx: Transaction, run: Run, flow: Flow, *, code_digest: str | None, confi
     )
     store_fingerprint(tx, run.id, computed)
     return None
+
+
+def _nothing_to_pin(tx: Transaction, run: Run, flow: Flow, item: FlowInput) -> Reason:
+    steps, why = [f"optaic run {item.upstream_instance}"], "there is none"
+    for unmet in find_unmet(tx, [item]):
+        steps, why = list(unmet.next_steps), unmet.message
+    return Reason(
+        code=ReasonCode.UPSTREAM_NOT_READY,
+        message=f"{flow.target} reads {item.selector_text} of {item.upstream_instance}: {why}",
+        next_step=", then: ".join([*steps, f"optaic retry {run.id}"]),
+    )
 
 
 def store_fingerprint(tx: Transaction, run_id: uuid.UUID, value: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optaic.domain.identifier import new_id
 from optaic.domain.kind import FlowKind
-from optaic.domain.stage import Stage
+from optaic.domain.stage import NO_STAGE, Stage
 from optaic.domain.suggestion import did_you_mean
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError
@@ -16,7 +16,7 @@ from optaic.lifecycle.propagate import propagate
 
 
 def stage(database: Database, model: str, version: int, name: str) -> bool:
-    """Give a version of a model a stage.
+    """Give a version of a model a stage, or take its stage back.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ def stage(database: Database, model: str, version: int, name: str) -> bool:
     version
         The number of one of its versions.
     name
-        A value of `Stage`. A model has at most one champion: the one before becomes `archived`, and can be made the
-        champion again.
+        A value of `Stage`, or `none`: the version has no stage then. A model has at most one champion: the one before
+        becomes `archived`, and can be made the champion again.
 
     Returns
     -------
     bool
-        False if the version has the stage already; nothing is written then.
+        False if the version has the stage already, or has none to take back; nothing is written then.
 
     Raises
     ------
@@ -42,12 +42,12 @@ def stage(database: Database, model: str, version: int, name: str) -> bool:
     InvalidInputError
         If it is no model, or there is no such stage.
     """
-    if name not in tuple(Stage):
+    names = [*(one.value for one in Stage), NO_STAGE]
+    if name not in names:
         raise InvalidInputError(
-            f"{name[:60]!r} is not a stage{did_you_mean(name, [one.value for one in Stage])}",
-            next_step=f"use one of: {', '.join(Stage)}",
+            f"{name[:60]!r} is not a stage{did_you_mean(name, names)}", next_step=f"use one of: {', '.join(names)}"
         )
-    wanted = Stage(name)
+    wanted = None if name == NO_STAGE else Stage(name)
     with database.write(correlation_id=new_id()) as tx:
         lock_graph(tx)
         flow = find_model(tx, model)
@@ -61,10 +61,11 @@ def stage(database: Database, model: str, version: int, name: str) -> bool:
         for one in former:
             stages.add_stage(tx, flow_id=flow.id, version_id=one.version_id, stage=Stage.ARCHIVED)
             _record(tx, flow, number=one.number, before=one.stage, after=Stage.ARCHIVED)
-        stages.add_stage(tx, flow_id=flow.id, version_id=version_id, stage=wanted)
+        if wanted is not None:
+            stages.add_stage(tx, flow_id=flow.id, version_id=version_id, stage=wanted)
         _record(tx, flow, number=version, before=before, after=wanted)
         readers = stages.readers_by_stage(tx, flow.id)
-        cause = {"kind": "stage", "model": flow.instance, "version": version, "stage": wanted.value}
+        cause = {"kind": "stage", "model": flow.instance, "version": version, "stage": wanted}
         settled = propagate(tx, readers, cause=cause)
         trigger.fire(tx, {*readers, *settled.own, *settled.downstream})
         return True
@@ -89,6 +90,6 @@ def find_model(tx: Transaction, name: str) -> Flow:
     return flow
 
 
-def _record(tx: Transaction, flow: Flow, *, number: int, before: Stage | None, after: Stage) -> None:
+def _record(tx: Transaction, flow: Flow, *, number: int, before: Stage | None, after: Stage | None) -> None:
     facts = {"model": flow.instance, "version": number, "old_stage": before, "stage": after}
     activities.record(tx, "model.staged", flow.instance_id, facts)

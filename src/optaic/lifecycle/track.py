@@ -244,6 +244,7 @@ def _pins(tx: Transaction, flow: Flow, inputs: Mapping[str, FlowReference]) -> l
             selector_version=number,
             upstream_flow_id=upstream.id,
             upstream_instance=upstream.instance,
+            upstream_instance_kind=upstream.instance_kind,
             upstream_kind=upstream.kind,
             upstream_version_id=version_id,
         )

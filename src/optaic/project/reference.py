@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from optaic.domain.kind import FlowKind
+from optaic.domain.stage import Stage
 from optaic.domain.suggestion import did_you_mean
 from optaic.errors import InvalidInputError
 from optaic.project.spec import InputSpec
@@ -69,11 +70,17 @@ def check_selector(text: str) -> str:
     Raises
     ------
     InvalidInputError
-        If it is not of these forms.
+        If it is not of these forms, or there is no such stage.
     """
     if not _SELECTOR.fullmatch(text):
         raise InvalidInputError(
             f"{text[:60]!r} does not select a version{did_you_mean(text, ['current'])}",
             next_step="use current, stage:NAME (stage:champion) or version:N (version:3)",
+        )
+    word, _, name = text.partition(":")
+    if word == "stage" and name not in tuple(Stage):
+        raise InvalidInputError(
+            f"{name!r} is not a stage{did_you_mean(name, [one.value for one in Stage])}",
+            next_step=f"use one of: {', '.join(f'stage:{one}' for one in Stage)}",
         )
     return text

@@ -13,7 +13,7 @@ import polars as pl
 from optaic.report.bar import bar_chart
 from optaic.report.chart import line_chart
 from optaic.report.markup import Html, element, join
-from optaic.report.number import UNKNOWN, format_value
+from optaic.report.number import format_value
 from optaic.report.page import Figure, Heading, Section, figure_groups, table, terms, write_page
 from optaic.report.scale import AxisUnit
 from optaic.report.series import read_series
@@ -63,12 +63,19 @@ class Drift:
     value
         The statistic.
     threshold
-        The critical value under the null; None if the reference is too short for one.
+        From where on the statistic is too far; None if there are too few values to judge it.
+    distance
+        Its Kolmogorov-Smirnov distance; None if it has none.
+    reference_count, count
+        How many values there are in the reference and in the window, without missing ones; None if it is not known.
     """
 
     feature: str
     value: float
     threshold: float | None
+    distance: float | None = None
+    reference_count: int | None = None
+    count: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -204,12 +211,16 @@ def _drifts(report: MonitoringReport) -> Html:
         [
             one.feature,
             format_value(one.value, "score"),
-            UNKNOWN if one.threshold is None else format_value(one.threshold, "score"),
+            format_value(one.threshold, "score"),
+            format_value(one.distance, "score"),
+            format_value(one.reference_count, "count"),
+            format_value(one.count, "count"),
             one.verdict,
         ]
         for one in ordered
     ]
-    return join([chart, table(["Feature", report.statistic, "Threshold", "Verdict"], rows)])
+    heads = ["Feature", report.statistic, "Threshold", "KS", "Values, reference", "Values, window", "Verdict"]
+    return join([chart, table(heads, rows)])
 
 
 def _histories(histories: Sequence[History]) -> Html:

@@ -19,15 +19,20 @@ MONITORING = (
     metric("duplicate_pct", Unit.FRACTION, _LOWER, "Share of rows that repeat the row before of the same series."),
     metric("gap_count", Unit.COUNT, _LOWER, "Sessions of the calendar without any row."),
     metric("schema_changes", Unit.COUNT, _LOWER, "Columns that are new or have vanished."),
-    metric("staleness_hours", Unit.HOURS, _LOWER, "Hours since the newest row was known."),
+    metric("staleness_hours", Unit.HOURS, _LOWER, "Hours since the last event date was first known."),
     metric("overdue_hours", Unit.HOURS, _LOWER, "Hours since newer data are due, by what is expected; 0 if not yet."),
     # model_drift, of the window against the reference
     metric("psi", Unit.RATIO, _LOWER, "The greatest population stability index of a feature, on reference deciles."),
     metric("psi_prediction", Unit.RATIO, _LOWER, "That of the predictions."),
     metric("ks", Unit.RATIO, _LOWER, "The greatest Kolmogorov-Smirnov distance of a feature."),
     metric("drifted_features", Unit.COUNT, _LOWER, "Features whose PSI is an alert."),
-    metric("reference_rows", Unit.ROWS, _NEITHER, "Rows of the reference."),
-    metric("window_rows", Unit.ROWS, _NEITHER, "Rows of the window that is compared with it."),
+    metric(
+        "reference_rows",
+        Unit.ROWS,
+        _NEITHER,
+        "Values in the reference of the feature that `psi` is of.",
+    ),
+    metric("window_rows", Unit.ROWS, _NEITHER, "Values of the same feature in the window."),
     # performance of predictions whose labels have matured
     metric(
         "direction_accuracy",
