@@ -383,22 +383,3 @@ def test_which_version_of_an_optimiser_was_followed_is_said_and_is_no_part_of_th
     [artifact] = [item for item in one.contexts[-1].artifacts if item.name == "metrics.json"]
     assert "version 3" in str(metrics["optimizer"])
     assert "version" not in one.store.get(artifact.stored).decode()
-
-
-def test_prices_that_cannot_be_are_missing_to_an_optimiser_and_counted(tmp_path: Path) -> None:
-    closes = walk(60, 2)
-    closes[3, 0] = 0.0
-    one = follower(tmp_path, closes)
-    one.run(start=DAYS[12], rebalance=10)
-    said = [text for _, text, _ in lines(one) if "zero, negative or infinite" in text]
-    assert len(said) == 1
-    assert "1 prices that the_prices has or had" in said[0]
-    assert f"one is of A on {DAYS[3]}" in said[0]
-
-
-def test_an_optimiser_by_itself_refuses_prices_that_cannot_be(tmp_path: Path) -> None:
-    closes = walk(60, 2)
-    closes[55, 1] = -1.0
-    one = follower(tmp_path, closes)
-    with pytest.raises(InvalidInputError, match=rf"the price of B on {DAYS[55]} is -1 \(1 such values\)"):
-        gather(one.context(), complete_setup(one.detail["optimizer"]))

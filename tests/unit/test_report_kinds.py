@@ -106,7 +106,7 @@ def test_drift_is_listed_from_the_largest_with_its_sample_sizes_and_a_short_refe
 
 @pytest.mark.parametrize(
     ("value", "threshold", "verdict"),
-    [(0.2, 0.2, "unchanged"), (math.nan, 0.2, "no verdict"), (1.0, math.nan, "no verdict")],
+    [(0.2, 0.2, "drifted"), (0.19, 0.2, "unchanged"), (math.nan, 0.2, "no verdict"), (1.0, math.nan, "no verdict")],
 )
 def test_a_verdict_needs_two_numbers(value: float, threshold: float, verdict: str) -> None:
     assert Drift(feature="x", value=value, threshold=threshold).verdict == verdict

@@ -82,7 +82,7 @@ class Drift:
         """Give `drifted`, `unchanged`, or `no verdict` without a threshold or a value."""
         if self.threshold is None or math.isnan(self.value) or math.isnan(self.threshold):
             return "no verdict"
-        return "drifted" if self.value > self.threshold else "unchanged"
+        return "drifted" if self.value >= self.threshold else "unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from optaic.report.markup import EMPTY, Html, join
 from optaic.report.number import format_value, sign
 from optaic.report.page import Figure, Heading, Section, figure_groups, table, terms, tiles, write_page
 
-HEADLINE = ("expected_return", "expected_volatility", "expected_sharpe_ratio", "effective_n", "turnover")
+HEADLINE = ("expected_return", "expected_volatility", "expected_sharpe", "effective_n", "turnover")
 """The figures that are written large."""
 
 _MAX_BARS = 40
