@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from optaic.errors import EngineError, LeaseLostError, OptaicError, StorageError, UpstreamNotReadyError
+from optaic.errors import EngineError, LeaseLostError, LedgerAwayError, OptaicError, StorageError, UpstreamNotReadyError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("optaic.cli.project", "Make a project: optaic.yaml, and a ledger in .optaic/."),
@@ -171,7 +171,7 @@ def exit_code(error: OptaicError) -> int:
     return EXIT_FAILED if isinstance(error, _SYSTEM) else EXIT_USAGE
 
 
-_SYSTEM = (StorageError, EngineError, LeaseLostError)
+_SYSTEM = (StorageError, EngineError, LeaseLostError, LedgerAwayError)
 """Errors that are no mistake in the request."""
 
 

@@ -130,11 +130,16 @@ def execute_plan_watched(ledger: Ledger, plan: PlanHandle, *, slots: int | None 
     if plan.status != "running":
         return True
     with Signals() as signals, PlanWatch(ledger.runtime.database, plan.id) as watching:
+        is_wanted = is_asked = False
 
         def tell(progress: Progress) -> None:
+            nonlocal is_wanted, is_asked
             if signals.look():
                 watching.note("asking the plan to stop; Ctrl-C again leaves at once")
-                stop_plan(ledger.runtime, plan)
+                is_wanted = True
+            if is_wanted and not is_asked:
+                stop_plan(ledger.runtime, plan)  # while the database is away, it is asked again at the next look
+                is_asked = True
             watching(progress)
 
         try:
