@@ -145,6 +145,22 @@ def test_lineage_draws_a_flow_as_it_is(project: Project) -> None:
     assert "(version:1)" in project.run("lineage", "pinned").stdout
 
 
+def test_a_run_shows_which_library_knew_the_sessions_expected_of_its_data(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    mine = Project(tmp_path / "mine")
+    mine.root.mkdir()
+    mine.run("init")
+    (mine.root / "sources.py").write_text(SOURCES)
+    mine.declare(dataset("prices", "prices", "freshness: {frequency: monthly, calendar: XNYS, grace: 100}"))
+    run = mine.json("run", "prices")
+    library = f"exchange_calendars {version('exchange_calendars')}"
+    assert mine.last("prices")["calendar"] == library
+    assert f"calendar    {library}" in mine.run("show", run["id"]).stdout
+    mine.run("export", run["id"], str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["calendar"] == library
+
+
 def test_lineage_draws_a_run_as_it_was(project: Project) -> None:
     first = project.json("runs", "--instance", "prices")["items"][-1]["id"]
     signal = project.last("signal")["id"]

@@ -217,6 +217,7 @@ def _print_run(run: RunHandle) -> None:
         ("mode", record.mode or ""),
         ("revision", str(run.to_json()["revision"])),
         ("code", _code(run)),
+        ("calendar", run.to_json()["calendar"] or ""),
         ("params", "  ".join(f"{name}={render.compact(value)}" for name, value in record.params.items())),
         ("seed", str(record.seed)),
         ("as of", render.iso(record.as_of) if record.as_of else ""),
