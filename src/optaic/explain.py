@@ -23,6 +23,7 @@ from optaic.ledger import catalog, freshness, lineage, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import load_facts
+from optaic.ledger.targets import find_target
 from optaic.overview import iso_from, statuses
 
 
@@ -45,7 +46,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
     runtime
         The project's.
     target
-        `instance` or `instance.flow_kind`.
+        `instance`, `instance.flow_kind`, or a column of a dataset, which tells of the dataset.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
     """
     check_text(target, "the target")
     with runtime.database.read() as tx:
-        flow = catalog.find_flow(tx, target)
+        flow = find_target(tx, target).flow
         if flow.engine == "inline":
             raise InvalidInputError(
                 f"{flow.instance} is a tracked loop: it has trials only, and nothing that could be ready or stale",

@@ -32,6 +32,7 @@ from optaic.errors import (
 )
 from optaic.handle import RunHandle
 from optaic.ledger import catalog, plans, runs, snapshots
+from optaic.ledger.targets import find_target
 from optaic.lifecycle.cancel import cancel_plan
 from optaic.lifecycle.plan import PlanRequest, create, planned_before, preview
 from optaic.lifecycle.rescue import rescue
@@ -175,7 +176,7 @@ def plan_of(runtime: Runtime, target: str, *, is_smart: bool = False) -> dict[st
     check_text(target, "the target")
     mode = _mode(is_smart=is_smart)
     with runtime.database.read() as tx:
-        flow = catalog.find_flow(tx, target)
+        flow = find_target(tx, target).flow
         planned = preview(tx, flow.id, mode)
         seconds = snapshots.seconds_of(tx, [step.flow_id for step in planned])
     targets = {step.flow_id: step.target for step in planned}
@@ -249,7 +250,7 @@ def _code_digests(runtime: Runtime, target: str, mode: PlanMode) -> dict[str, st
 
     check_text(target, "the target")
     with runtime.database.read() as tx:
-        planned = preview(tx, catalog.find_flow(tx, target).id, mode)
+        planned = preview(tx, find_target(tx, target).flow.id, mode)
         refs = {code.code_ref for code in snapshots.code_of(tx, [step.flow_id for step in planned])}
     return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs}
 

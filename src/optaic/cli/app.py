@@ -109,7 +109,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
 _HELP = """Keep the ledger of a quantitative research project: what ran, on which data, and what came out.
 
 \b
-TARGET is an instance of the project, or instance.flow_kind.
+TARGET is an instance of the project, or instance.flow_kind; a column of a dataset is prices[close].
 RUN is a run's id, the beginning of one, or TARGET@latest.
 
 Exit codes: 0 done, 1 the run failed or was cancelled, 2 wrong usage, 3 upstream not ready.

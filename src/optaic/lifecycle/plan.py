@@ -31,6 +31,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import plans as plans_table
 from optaic.ledger.tables import submissions
+from optaic.ledger.targets import find_target
 from optaic.lifecycle.propagate import propagate
 from optaic.lifecycle.submit import MAX_KEY_LENGTH, official_values
 
@@ -113,7 +114,7 @@ def _create(database: Database, request: PlanRequest) -> Plan:
         earlier = _earlier(tx, request)
         if earlier is not None:
             return earlier
-        flow = catalog.find_flow(tx, request.target)
+        flow = find_target(tx, request.target).flow
         late = freshness.late_flows(tx)
         if late:
             propagate(tx, late, cause={"kind": "clock"})
