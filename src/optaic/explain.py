@@ -24,6 +24,7 @@ from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import load_facts
 from optaic.ledger.targets import find_target
+from optaic.lifecycle import remedy
 from optaic.overview import iso_from, statuses
 
 
@@ -86,6 +87,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
             "ready_until": _instant(behind.facts[flow.id].ready_until),
             "run": _run(runs.get(tx, flow.current_run_id)) if flow.current_run_id else None,
             "inputs": _inputs(tx, flow),
+            "next_step": remedy.next_step(tx, flow, states),
         }
     nodes = {step.flow_id: _node(step, behind) for step in steps}
     for step in steps[1:]:
