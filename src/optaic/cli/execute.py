@@ -61,8 +61,9 @@ def run_command(
     these first, and `optaic plan` shows beforehand what that would be.
 
     A dataset is refreshed incrementally once it has a version and its function takes `start`, unless its code or
-    config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows. Do not
-    give --mode incremental right after a change of params: no history is fetched then for what is new.
+    config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows, and makes
+    a dataset anew of which a file is missing or damaged. Do not give --mode incremental right after a change of params:
+    no history is fetched then for what is new.
     """
     from optaic.client import connect
 
