@@ -128,7 +128,8 @@ class Ledger(Questions, Declarations, Staging):
             If the plan was cancelled before the target ran.
         """
         if recursive or smart:
-            from optaic.planning import check_alone, run_target
+            from optaic.domain.plan import check_alone
+            from optaic.planning import run_target
 
             check_alone(is_forced=force, params=params, seed=seed, as_of=as_of, mode=mode)
             return run_target(self.runtime, target, is_smart=smart, idempotency_key=idempotency_key)

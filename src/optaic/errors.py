@@ -13,7 +13,8 @@
     │   ├── IdempotencyMismatchError  the same key was used for another request
     │   └── CodeChangedError          the code is not the code that was applied
     ├── UpstreamNotReadyError         an upstream is not ready, or has nothing that could be read
-    ├── LedgerError                   the database cannot be reached, or its schema is another version's
+    ├── LedgerError                   the database cannot be used, or its schema is another version's
+    │   └── LedgerAwayError           ... because it does not answer now
     ├── StorageError                  the object store failed
     │   ├── ObjectExistsError         a key is never overwritten
     │   ├── ObjectMissingError        nothing is stored under the key
@@ -217,6 +218,10 @@ class LedgerError(OptaicError):
     """The database cannot be reached, or its schema belongs to another version of the product."""
 
     code = "ledger_unavailable"
+
+
+class LedgerAwayError(LedgerError):
+    """The database does not answer: it is down, restarts, or the way to it is closed. Trying again may help."""
 
 
 class StorageError(OptaicError):

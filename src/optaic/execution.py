@@ -15,12 +15,12 @@ from typing import Self
 from optaic.bootstrap import Runtime
 from optaic.domain.status import RunStatus
 from optaic.engines.supervise import supervise
-from optaic.errors import IllegalTransitionError, LedgerError
+from optaic.errors import IllegalTransitionError, LedgerAwayError, LedgerError
 from optaic.handle import RunHandle
 from optaic.lifecycle.cancel import cancel
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.rescue import rescue
-from optaic.worker import worker_name
+from optaic.worker import Patience, worker_name
 
 POLL_SECONDS = 0.1
 """How often a waiting process looks at its run."""
@@ -37,15 +37,15 @@ def execute(runtime: Runtime, handle: RunHandle, *, on_progress: OnProgress | No
 
     Raises
     ------
-    LedgerError
-        If the database stayed away for longer than a lease.
+    LedgerAwayError
+        If the database stayed away for longer than a lease; it says how the run was left.
     """
     with Execution(runtime, handle.id) as execution, Interrupts() as interrupts:
-        read_at, is_asked = time.monotonic(), False
+        patience, is_asked = Patience(runtime.settings), False
         while not handle.record.status.is_terminal:
-            if on_progress is not None:
-                on_progress(handle)
             try:
+                if on_progress is not None:
+                    on_progress(handle)
                 if interrupts.count > 1:
                     raise KeyboardInterrupt
                 if interrupts.count and not is_asked:
@@ -54,10 +54,14 @@ def execute(runtime: Runtime, handle: RunHandle, *, on_progress: OnProgress | No
                     is_asked = True
                 execution.step(POLL_SECONDS, is_pending=handle.record.status is RunStatus.PENDING)
                 handle.refresh()
-                read_at = time.monotonic()
-            except LedgerError:
-                if time.monotonic() - read_at > runtime.settings.lease_seconds:
-                    raise
+                patience.answered()
+            except LedgerError as error:
+                if patience.is_over:
+                    raise LedgerAwayError(
+                        f"{error.message}; run {handle.id} of {handle.instance} was {handle.status} when the ledger "
+                        "last answered; what has not ended by then is tried again when it is back",
+                        next_step=f"optaic worker --until-idle, then: optaic show {handle.id}",
+                    ) from error
                 time.sleep(POLL_SECONDS)
     if on_progress is not None:
         on_progress(handle)

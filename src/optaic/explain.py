@@ -24,6 +24,8 @@ from optaic.ledger import catalog, freshness, lineage, runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.session import Transaction
 from optaic.ledger.state import load_facts
+from optaic.ledger.targets import find_target
+from optaic.lifecycle import remedy
 from optaic.lifecycle.choice import Unmet, find_unmet
 from optaic.overview import iso_from, statuses
 
@@ -48,7 +50,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
     runtime
         The project's.
     target
-        `instance` or `instance.flow_kind`.
+        `instance`, `instance.flow_kind`, or a column of a dataset, which tells of the dataset.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
     """
     check_text(target, "the target")
     with runtime.database.read() as tx:
-        flow = catalog.find_flow(tx, target)
+        flow = find_target(tx, target).flow
         if flow.engine == "inline":
             raise InvalidInputError(
                 f"{flow.instance} is a tracked loop: it has trials only, and nothing that could be ready or stale",
@@ -91,6 +93,7 @@ def explain(runtime: Runtime, target: str) -> dict[str, Any]:
             "ready_until": _instant(behind.facts[flow.id].ready_until),
             "run": _run(runs.get(tx, flow.current_run_id)) if flow.current_run_id else None,
             "inputs": _inputs(tx, flow),
+            "next_step": remedy.next_step(tx, flow, states),
         }
     nodes = {step.flow_id: _node(step, behind) for step in steps}
     for step in steps[1:]:
@@ -118,7 +121,8 @@ def _read_behind(tx: Transaction, steps: list[Step], states: Mapping[uuid.UUID, 
     ]
     unready = [flow_id for flow_id in facts if states[flow_id].freshness is not Freshness.READY]
     unmet: dict[uuid.UUID, list[Unmet]] = {}
-    for one in find_unmet(tx, catalog.inputs_of(tx, unready)):
+    # A version that is selected by number and is not there is a cause already.
+    for one in find_unmet(tx, [item for item in catalog.inputs_of(tx, unready) if item.selector == "stage"]):
         unmet.setdefault(one.flow_id, []).append(one)
     return _Behind(
         states=states,

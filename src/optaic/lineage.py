@@ -13,9 +13,10 @@ from optaic.bootstrap import Runtime
 from optaic.domain.run import Run
 from optaic.domain.text import check_text
 from optaic.errors import InvalidInputError
-from optaic.ledger import catalog, runs
 from optaic.ledger import lineage as graph
+from optaic.ledger import runs
 from optaic.ledger.session import Transaction
+from optaic.ledger.targets import find_target
 from optaic.overview import statuses
 
 PIECE = 1_000
@@ -30,7 +31,8 @@ def lineage(runtime: Runtime, reference: str, *, depth: int | None = None) -> di
     runtime
         The project's.
     reference
-        A target; or a run's id, its beginning, or `TARGET@latest`.
+        A target; of columns of a dataset, `prices[close]`, downstream only what reads these; or a run's id, its
+        beginning, or `TARGET@latest`.
     depth
         At most so many steps upstream and downstream; None for all.
 
@@ -38,7 +40,7 @@ def lineage(runtime: Runtime, reference: str, *, depth: int | None = None) -> di
     -------
     dict
         JSON-ready: `kind` (`flow` or `run`), `root` (the id of the node asked about), `nodes`, `edges`, and `is_cut`
-        (whether `depth` left something out).
+        (whether `depth` left something out); of a flow also `columns` (those that were asked about, None for all).
 
         A node has `id, distance` (negative upstream); of a flow `target, status, freshness, version, last_data_date`,
         of a run `target, status, standing, version` (the one that it made), `ended_at`. An edge has `upstream` and
@@ -50,7 +52,7 @@ def lineage(runtime: Runtime, reference: str, *, depth: int | None = None) -> di
     NotFoundError
         If there is no such target or run.
     InvalidInputError
-        If the depth is below 1, or the text names neither.
+        If the depth is below 1, there is no such column, or the text names neither.
     """
     check_text(reference, "the reference")
     if depth is not None and depth < 1:
@@ -117,14 +119,19 @@ class _Graph:
 
 
 def _of_flow(tx: Transaction, target: str, depth: int | None) -> dict[str, Any]:
-    flow = catalog.find_flow(tx, target)
+    asked = find_target(tx, target)
+    flow = asked.flow
     found = _Graph(flow.id)
     for is_upstream in (True, False):
 
         def step(
             flow_ids: Collection[uuid.UUID], *, is_upstream: bool = is_upstream
         ) -> list[tuple[uuid.UUID, uuid.UUID, dict[str, Any]]]:
-            rows = graph.edges(tx, flow_ids, is_upstream=is_upstream)
+            rows = [
+                row
+                for row in graph.edges(tx, flow_ids, is_upstream=is_upstream)
+                if is_upstream or row.upstream_flow_id != flow.id or asked.is_read_by(row.columns)
+            ]
             return [(row.upstream_flow_id, row.flow_id, _edge(row)) for row in rows]
 
         found.grow(step, is_upstream=is_upstream, depth=depth)
@@ -136,7 +143,7 @@ def _of_flow(tx: Transaction, target: str, depth: int | None) -> dict[str, Any]:
             f"{flow.instance} is a tracked loop: its runs have lineage, it has none itself",
             next_step=f"optaic lineage {flow.instance}@latest",
         )
-    return found.to_json("flow", nodes)
+    return found.to_json("flow", nodes) | {"columns": list(asked.columns) or None}
 
 
 def _edge(row: Row[Any]) -> dict[str, Any]:

@@ -23,13 +23,20 @@ from optaic.domain.plan import (
 )
 from optaic.domain.run import Run
 from optaic.domain.text import check_text
-from optaic.errors import ConflictError, InvalidInputError, NotFoundError, UpstreamNotReadyError
+from optaic.errors import (
+    ConflictError,
+    LedgerAwayError,
+    LedgerError,
+    NotFoundError,
+    UpstreamNotReadyError,
+)
 from optaic.handle import RunHandle
 from optaic.ledger import catalog, plans, runs, snapshots
+from optaic.ledger.targets import find_target
 from optaic.lifecycle.cancel import cancel_plan
 from optaic.lifecycle.plan import PlanRequest, create, planned_before, preview
 from optaic.lifecycle.rescue import rescue
-from optaic.worker import work
+from optaic.worker import Patience, work
 
 POLL_SECONDS = 0.2
 """How often a waiting process looks at its plan."""
@@ -169,7 +176,7 @@ def plan_of(runtime: Runtime, target: str, *, is_smart: bool = False) -> dict[st
     check_text(target, "the target")
     mode = _mode(is_smart=is_smart)
     with runtime.database.read() as tx:
-        flow = catalog.find_flow(tx, target)
+        flow = find_target(tx, target).flow
         planned = preview(tx, flow.id, mode)
         seconds = snapshots.seconds_of(tx, [step.flow_id for step in planned])
     targets = {step.flow_id: step.target for step in planned}
@@ -243,7 +250,7 @@ def _code_digests(runtime: Runtime, target: str, mode: PlanMode) -> dict[str, st
 
     check_text(target, "the target")
     with runtime.database.read() as tx:
-        planned = preview(tx, catalog.find_flow(tx, target).id, mode)
+        planned = preview(tx, find_target(tx, target).flow.id, mode)
         refs = {code.code_ref for code in snapshots.code_of(tx, [step.flow_id for step in planned])}
     return {ref: code_digest(locate(ref, runtime.settings.project_root)) for ref in refs}
 
@@ -268,6 +275,8 @@ def execute_plan(
     ------
     ConflictError
         If what executed the plan here has ended before it; others may go on with it.
+    LedgerAwayError
+        If the database stayed away for longer than a lease; it says how the plan was left.
     """
     if handle.record.status is PlanStatus.RUNNING:
         shutdown, left = threading.Event(), threading.Event()
@@ -288,14 +297,20 @@ def execute_plan(
                 left.set()
 
         threading.Thread(target=serve, name="optaic-plan", daemon=True).start()
+        patience, progress = Patience(runtime.settings), None
         try:
-            while True:
-                progress = handle.progress()
-                if on_progress is not None:
-                    on_progress(progress)
-                if progress.status is not PlanStatus.RUNNING:
-                    break
-                if left.wait(POLL_SECONDS):
+            while progress is None or progress.status is PlanStatus.RUNNING:
+                try:
+                    progress = handle.progress()
+                    if on_progress is not None:
+                        on_progress(progress)
+                    patience.answered()
+                except LedgerError as error:
+                    if patience.is_over:
+                        raise _left(handle, progress, error) from error
+                    # Asked again, whatever was read before: who looks on may not have been told of it.
+                    progress = None if progress is None else replace(progress, status=PlanStatus.RUNNING)
+                if (progress is None or progress.status is PlanStatus.RUNNING) and left.wait(POLL_SECONDS):
                     raise ConflictError(
                         f"what executed plan {handle.id} here has ended before it",
                         next_step="execute the rest with: optaic worker --until-idle",
@@ -304,6 +319,17 @@ def execute_plan(
             shutdown.set()
             left.wait()
     return handle.refresh()
+
+
+def _left(handle: PlanHandle, progress: Progress | None, error: LedgerError) -> LedgerAwayError:
+    """Say how a plan is left by a process that has waited for the ledger in vain."""
+    running = () if progress is None else progress.running
+    runs = ", ".join(f"run {run.id} of {run.instance}" for run in running)
+    told = f"; {runs}, running when the ledger last answered, is tried again unless it has ended" if runs else ""
+    return LedgerAwayError(
+        f"{error.message}; plan {handle.id} of {handle.target} goes on when the ledger is back{told}",
+        next_step=f"optaic worker --until-idle, or the same command again; how it stands: optaic plan {handle.id}",
+    )
 
 
 def run_target(
@@ -370,23 +396,3 @@ def find_plan(runtime: Runtime, reference: str) -> PlanHandle:
         if found is None:
             raise NotFoundError(f"there is no plan {reference}")
         return PlanHandle(runtime, plans.get(tx, found.id))
-
-
-def check_alone(*, is_forced: bool, **given: object) -> None:
-    """Refuse what a plan cannot take: a trial, a mode, or going ahead in spite of what is not ready.
-
-    Raises
-    ------
-    InvalidInputError
-        If something was given that a plan cannot take.
-    """
-    if is_forced:
-        raise InvalidInputError(
-            "force goes ahead without what is not ready upstream, recursive runs it first", next_step="use one of them"
-        )
-    names = [name for name, value in given.items() if value not in (None, {}, ())]
-    if names:
-        raise InvalidInputError(
-            f"{', '.join(names)}: a plan runs flows with their own settings",
-            next_step="make the upstreams ready with a plan first, then run the target alone with its own settings",
-        )

@@ -17,6 +17,7 @@ from optaic.errors import InvalidInputError
 from optaic.ledger import catalog, versions
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import run_metrics
+from optaic.ledger.targets import find_target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -149,7 +150,7 @@ def code_digest_of(runtime: Runtime, target: str) -> str | None:
 
     check_text(target, "the target")
     with runtime.database.read() as tx:
-        flow = catalog.find_flow(tx, target)
+        flow = find_target(tx, target).flow
     return None if flow.code_ref is None else code_digest(locate(flow.code_ref, runtime.settings.project_root))
 
 

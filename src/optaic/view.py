@@ -15,7 +15,7 @@ from optaic.domain.run import Run
 from optaic.domain.status import RunStatus
 from optaic.ledger import search, versions
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import definition_versions, definitions, instance_revisions, runs
+from optaic.ledger.tables import definition_versions, definitions, instance_revisions, pipeline_runs, runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class Detail:
         The number of its instance's config revision.
     code_ref, code_digest
         What code it was submitted with: where, and the digest; None for built-in procedures.
+    calendar
+        The library of calendars, with its version, that knew the sessions expected of its data; None if none was asked.
     inputs
         What it consumed.
     artifacts
@@ -74,6 +76,7 @@ class Detail:
     revision: int
     code_ref: str | None
     code_digest: str | None
+    calendar: str | None
     inputs: tuple[InputView, ...]
     artifacts: tuple[Artifact, ...]
 
@@ -94,6 +97,7 @@ def load_details(tx: Transaction, found: Sequence[Run]) -> list[Detail]:
             revision=made_of[run.id].revision,
             code_ref=made_of[run.id].code_ref,
             code_digest=made_of[run.id].code_digest,
+            calendar=made_of[run.id].calendar,
             inputs=tuple(
                 InputView(
                     role=row.role,
@@ -115,13 +119,14 @@ def load_details(tx: Transaction, found: Sequence[Run]) -> list[Detail]:
 
 
 def _made_of(tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Row[Any]]:
-    """Read the config revision and the code of some runs, in one statement."""
+    """Read the config revision, the code and the calendar of some runs, in one statement."""
     query = (
         select(
             runs.c.id,
             instance_revisions.c.number.label("revision"),
             definitions.c.code_ref,
             definition_versions.c.code_digest,
+            pipeline_runs.c.calendar,
         )
         .join(
             instance_revisions,
@@ -140,6 +145,9 @@ def _made_of(tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, R
                 definitions.c.tenant_id == definition_versions.c.tenant_id,
                 definitions.c.id == definition_versions.c.definition_id,
             ),
+        )
+        .outerjoin(
+            pipeline_runs, and_(pipeline_runs.c.tenant_id == runs.c.tenant_id, pipeline_runs.c.run_id == runs.c.id)
         )
         .where(runs.c.tenant_id == tx.tenant_id, runs.c.id.in_(run_ids))
     )
@@ -196,6 +204,7 @@ def to_json(detail: Detail) -> dict[str, Any]:
         "revision": detail.revision,
         "code_ref": detail.code_ref,
         "code_digest": detail.code_digest,
+        "calendar": detail.calendar,
         "fingerprint": run.fingerprint,
         "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
         "reproduces": str(run.reproduces_id) if run.reproduces_id else None,

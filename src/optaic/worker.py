@@ -44,6 +44,26 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+class Patience:
+    """For how long somebody who watches work of his own bears with a database that does not answer: for one lease.
+
+    After that another worker may have the work, so that nobody needs to wait here for its end.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._seconds = settings.lease_seconds
+        self._answered_at = time.monotonic()
+
+    def answered(self) -> None:
+        """Note that the database has answered."""
+        self._answered_at = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has not answered for longer than a lease."""
+        return time.monotonic() - self._answered_at > self._seconds
+
+
 def work(
     database: Database,
     server: ForkServer,

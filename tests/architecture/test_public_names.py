@@ -31,6 +31,7 @@ PROMISED = {
     "LeaseLostError",
     "Ledger",
     "LedgerError",
+    "LedgerAwayError",
     "NoOutputError",
     "NotFoundError",
     "NothingKnownError",

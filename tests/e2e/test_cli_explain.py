@@ -145,6 +145,56 @@ def test_lineage_draws_a_flow_as_it_is(project: Project) -> None:
     assert "(version:1)" in project.run("lineage", "pinned").stdout
 
 
+def test_a_column_of_a_dataset_is_a_target(project: Project) -> None:
+    assert project.json("why", "prices[close]")["target"] == "prices"
+    assert project.json("plan", "prices[close]")["target"] == "prices"
+    assert "prices[close]" in project.run("lineage", "prices[close]").stdout
+
+
+def test_a_run_shows_which_library_knew_the_sessions_expected_of_its_data(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    mine = Project(tmp_path / "mine")
+    mine.root.mkdir()
+    mine.run("init")
+    (mine.root / "sources.py").write_text(SOURCES)
+    mine.declare(dataset("prices", "prices", "freshness: {frequency: monthly, calendar: XNYS, grace: 100}"))
+    run = mine.json("run", "prices")
+    library = f"exchange_calendars {version('exchange_calendars')}"
+    assert mine.last("prices")["calendar"] == library
+    assert f"calendar    {library}" in mine.run("show", run["id"]).stdout
+    mine.run("export", run["id"], str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["calendar"] == library
+
+
+def test_the_lineage_of_a_column_shows_who_reads_it(tmp_path: Path) -> None:
+    mine = Project(tmp_path / "mine")
+    mine.root.mkdir()
+    mine.run("init")
+    source = SOURCES.replace("return pl.DataFrame(rows, schema", "return pl.DataFrame(rows, strict=False, schema")
+    source = source.replace('"close": pl.Float64})', '"close": pl.Float64}).with_columns(volume=1)')
+    (mine.root / "sources.py").write_text(source)
+    mine.declare(
+        PRICES
+        + dataset("closes", "reads", "inputs: {x: 'prices[close]'}")
+        + dataset("volumes", "reads", "inputs: {x: 'prices[volume]'}")
+        + dataset("everything", "reads", "inputs: {x: prices}")
+        + dataset("after", "reads", "inputs: {x: 'volumes[volume]'}")
+    )
+
+    def below(target: str) -> set[str]:
+        return {node["target"] for node in mine.json("lineage", target)["nodes"]} - {"prices"}
+
+    assert below("prices[nothing]") == {"everything"}  # no version yet that could say what columns it has
+    mine.run("run", "prices[close]")
+    assert below("prices") == {"closes", "volumes", "everything", "after"}
+    assert below("prices[close]") == {"closes", "everything"}
+    assert below("prices[volume]") == {"volumes", "everything", "after"}
+    assert below("prices[date]") == below("prices")
+    assert mine.json("lineage", "prices[close]")["columns"] == ["close"]
+    assert "volumes" not in mine.run("lineage", "prices[close]").stdout
+
+
 def test_lineage_draws_a_run_as_it_was(project: Project) -> None:
     first = project.json("runs", "--instance", "prices")["items"][-1]["id"]
     signal = project.last("signal")["id"]
@@ -173,6 +223,9 @@ def test_lineage_draws_a_run_as_it_was(project: Project) -> None:
         (("lineage", "0000"), "there is no run 0000"),
         (("lineage", "signal", "--depth", "0"), "a depth of 0 shows nothing"),
         (("why",), "Missing argument"),
+        (("why", "prices[closs]"), "prices has no column 'closs'; did you mean 'close'?"),
+        (("lineage", "prices[volume]"), "it has: date, symbol, close"),
+        (("lineage", "price[close]"), "did you mean 'prices'?"),
     ],
 )
 def test_what_cannot_be_meant_is_told(project: Project, arguments: tuple[str, ...], said: str) -> None:

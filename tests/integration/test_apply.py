@@ -261,8 +261,29 @@ def test_an_upstream_that_was_archived_is_refused_by_name(home: Home) -> None:
     home.apply(PRICES, project="one")
     home.apply("  other: {kind: dataset, definition: 'sources:prices'}\n", project="one", prune=True)
     before = rows(home.database)
-    with pytest.raises(InvalidInputError, match=r"optaic\.yaml:3:\d+: returns reads 'prices', and there is no such"):
+    said = (
+        r"optaic\.yaml:3:\d+: returns reads 'prices', and it was archived at \d{4}-.* UTC by an apply of project 'one'"
+    )
+    with pytest.raises(InvalidInputError, match=said) as refused:
         home.apply(RETURNS, project="two")
+    assert refused.value.next_step == "declare prices again, or take this input out"
+    assert rows(home.database) == before
+
+
+@pytest.mark.parametrize(
+    ("selector", "problem"),
+    [
+        ("stage:champion", "returns reads stage:champion of prices, which is no model: its versions have no stages"),
+        ("stage:best", "which is no model"),
+    ],
+)
+def test_a_stage_of_what_has_none_is_refused_with_its_place(home: Home, selector: str, problem: str) -> None:
+    reads = RETURNS.replace("'prices[close]'", f"{{from: prices, select: '{selector}'}}")
+    before = rows(home.database)
+    with pytest.raises(InvalidInputError, match=problem) as refused:
+        home.apply(PRICES + reads)
+    assert "optaic.yaml:4:" in refused.value.message
+    assert refused.value.next_step == "select current or version:N"
     assert rows(home.database) == before
 
 

@@ -80,3 +80,70 @@ def test_a_missing_object_is_found(project: Project) -> None:
         assert found.level is Level.PROBLEM
         assert "missing" in found.message
         assert path.name in found.message
+
+
+DERIVED = """project: faults
+instances:
+  market:
+    kind: dataset
+    definition: sources:market
+    known_at: {lag: "close + 2h", calendar: weekdays}
+  doubled:
+    kind: dataset
+    expression: "close * 2"
+    inputs: {close: "market[close]"}
+"""
+
+
+@pytest.mark.parametrize("how", ["deleted", "damaged"])
+def test_a_full_refresh_makes_a_dataset_anew_of_which_a_file_is_gone(
+    project: Project, server: ForkServer, how: str
+) -> None:
+    (project.root / "optaic.yaml").write_text(DERIVED)
+    project.ledger.apply()
+    for target in ("market", "doubled"):
+        assert project.execute(server, target).status == "completed"
+    before = {name: project.ledger.data(name) for name in ("market", "doubled")}
+    assert project.store.root is not None
+    for path in project.store.root.glob("t1/datasets/[md]*/*.parquet"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.unlink()
+        if how == "damaged":
+            path.write_bytes(data)
+    found = references(project, is_deep=True)
+    assert found.level is Level.PROBLEM
+    assert found.next_step is not None
+    assert "optaic run doubled --mode full, optaic run market --mode full" in found.next_step
+    for target in ("market", "doubled"):
+        run = project.execute(server, target, mode="full")
+        assert (run.status, run.metrics["rows_inserted"]) == ("completed", 2), run.reason
+        assert "earlier vintages can no longer be read" in str(run.metrics["rebuilt_because"])
+        assert any("known_at follows the dataset's rule anew" in line["text"] for line in run.logs())
+        assert project.ledger.data(target).equals(before[target])
+    found = references(project, is_deep=True)
+    assert found.level is Level.WARNING  # of what only earlier versions read
+    assert found.next_step is not None
+    assert "--mode full" not in found.next_step
+    again = project.execute(server, "market", mode="full")
+    assert (again.version, again.metrics["rows_unchanged"]) == (None, 2)
+
+
+def test_only_a_full_refresh_that_was_asked_for_makes_a_dataset_anew(project: Project, server: ForkServer) -> None:
+    segment_of(project).unlink()
+    failed = project.execute(server, "prices")
+    assert failed.status == "failed"
+    assert failed.reason is not None
+    assert "storage_error" in failed.reason or "object_missing" in failed.reason
+
+
+def test_what_helps_where_a_file_of_a_run_is_gone_is_told(project: Project) -> None:
+    assert project.store.root is not None
+    (run,) = project.ledger.runs()
+    for path in project.store.root.glob(f"t1/runs/{run.id}/**/*.json"):
+        path.unlink()
+    found = references(project)
+    assert found.level is Level.PROBLEM
+    assert found.next_step is not None
+    assert f"optaic reproduce {run.id}" in found.next_step
+    assert "--mode full" not in found.next_step

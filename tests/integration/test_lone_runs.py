@@ -118,3 +118,45 @@ def test_a_lone_run_outlasts_a_restart_of_postgresql(tmp_path: Path, private_pos
             project.say("go")
             assert lone.result(60.0).status == "completed"
         assert project.attempts(handle.id) == [(1, "completed", None)]
+
+
+def test_a_lone_plan_outlasts_a_restart_of_postgresql(tmp_path: Path, private_postgres: PostgresServer) -> None:
+    with open_project(tmp_path / "project", private_postgres.url, lease_seconds=20) as project:
+        project.declare("waits", reads={"inputs": "{close: waits}"})
+        lone = project.start("run", "reads", "--recursive")
+        try:
+            project.wait_for("waiting-x-1")
+            private_postgres.kill9()
+            with pytest.raises(subprocess.TimeoutExpired):  # time enough to look at the plan in vain
+                lone.wait(1.5)
+            private_postgres.restart()
+            project.say("go")
+            assert lone.wait(60.0) == 0, project.output()
+        finally:
+            end_process(lone)
+        (last, first) = project.ledger.runs()
+        assert [(run.instance, project.attempts(run.id)) for run in (first, last)] == [
+            ("waits", [(1, "completed", None)]),
+            ("reads", [(1, "completed", None)]),
+        ]
+
+
+@pytest.mark.parametrize("options", [[], ["--recursive"]])
+def test_what_waits_in_vain_for_postgresql_says_how_the_run_is_left(
+    tmp_path: Path, private_postgres: PostgresServer, options: list[str]
+) -> None:
+    with open_project(tmp_path / "project", private_postgres.url, lease_seconds=1) as project:
+        project.declare("waits")
+        lone = project.start("run", "waits", *options)
+        try:
+            project.wait_for("waiting-x-1")
+            private_postgres.kill9()
+            assert lone.wait(60.0) == 1, project.output()
+        finally:
+            end_process(lone)
+            private_postgres.restart()
+        (run,) = project.ledger.runs()
+        told = " ".join(project.output().split())
+        assert str(run.id) in told
+        assert "tried again" in told
+        assert "optaic worker --until-idle" in told

@@ -270,3 +270,12 @@ def test_line_ends_of_windows_are_the_same_code(root: Path) -> None:
 def test_two_functions_of_one_module_are_different_code(root: Path) -> None:
     write(root, "mine.py", "def a(ctx): ...\ndef b(ctx): ...\n")
     assert digest(root, "mine:a") != digest(root, "mine:b")
+
+
+def test_a_misspelt_estimator_is_named_as_it_is_to_be_written(root: Path) -> None:
+    with pytest.raises(NotFoundError, match="did you mean 'Ridge'") as refused:
+        locate("sklearn.linear_model:Rigde", root)
+    assert refused.value.next_step == "write sklearn.linear_model:Ridge"
+    with pytest.raises(NotFoundError) as unlike:
+        locate("sklearn.linear_model:zzzz", root)
+    assert unlike.value.next_step == "name a function or a class that scikit-learn documents in sklearn.linear_model"

@@ -106,7 +106,8 @@ def test_parts_differ_where_the_meaning_does() -> None:
         ("-sector", "sector", "is text"),
         ("sector", "s", "gives text"),
         ("sector > 'a'", ">", "not less or more"),
-        ("sector == close", "==", "text is compared with text"),
+        ("sector == close", "==", "text is compared with text, and close is a number"),
+        ("close > sector", ">", "text is compared with text, and close is a number"),
         ("IF(close, 1, 2)", "close", "a condition is needed"),
         ("NOT close", "close", "a condition is needed"),
         ("close AND member", "close", "a condition is needed"),
@@ -129,6 +130,16 @@ def test_error_points_at_the_place(text: str, place: str, problem: str) -> None:
         assert line[carets.index("^") : carets.rindex("^") + 1] == place
     else:
         assert carets.index("^") == len(line.rstrip()) or not text.strip()
+
+
+def test_text_beside_a_number_says_what_either_can_be_compared_with() -> None:
+    for text, step in (
+        ("close > sector", "for example: sector == 'Energy', or close > 10"),
+        ("close == 'Energy'", "for example: close == 10"),
+    ):
+        with pytest.raises(ExpressionError) as caught:
+            parse(text, names=NAMES)
+        assert caught.value.next_step == step
 
 
 def test_unknown_name_says_which_there_are() -> None:

@@ -152,6 +152,15 @@ def test_integers_are_taken_for_a_column_of_floats(dataset: Dataset) -> None:
     assert counts(result) == (3, 0, 0, 0, 3)
 
 
+def test_columns_that_are_gone_are_named_with_what_helps(dataset: Dataset) -> None:
+    dataset.refresh(FIRST.with_columns(volume=1, sector=pl.lit("Energy")))
+    with pytest.raises(SchemaChangedError, match="'volume', 'sector' are missing") as refused:
+        dataset.refresh(FIRST, mode="full")
+    assert refused.value.next_step is not None
+    assert "return 'volume', 'sector' too" in refused.value.next_step
+    assert "--mode full" not in refused.value.next_step
+
+
 def test_new_column_is_taken_in_full_mode_only(dataset: Dataset) -> None:
     dataset.refresh(FIRST)
     wider = FIRST.with_columns(volume=pl.Series([7, None, 9]))

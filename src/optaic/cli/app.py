@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from optaic.errors import EngineError, LeaseLostError, OptaicError, StorageError, UpstreamNotReadyError
+from optaic.errors import EngineError, LeaseLostError, LedgerAwayError, OptaicError, StorageError, UpstreamNotReadyError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("optaic.cli.project", "Make a project: optaic.yaml, and a ledger in .optaic/."),
@@ -109,7 +109,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
 _HELP = """Keep the ledger of a quantitative research project: what ran, on which data, and what came out.
 
 \b
-TARGET is an instance of the project, or instance.flow_kind.
+TARGET is an instance of the project, or instance.flow_kind; a column of a dataset is prices[close].
 RUN is a run's id, the beginning of one, or TARGET@latest.
 
 Exit codes: 0 done, 1 the run failed or was cancelled, 2 wrong usage, 3 upstream not ready.
@@ -171,7 +171,7 @@ def exit_code(error: OptaicError) -> int:
     return EXIT_FAILED if isinstance(error, _SYSTEM) else EXIT_USAGE
 
 
-_SYSTEM = (StorageError, EngineError, LeaseLostError)
+_SYSTEM = (StorageError, EngineError, LeaseLostError, LedgerAwayError)
 """Errors that are no mistake in the request."""
 
 

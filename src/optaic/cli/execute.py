@@ -16,7 +16,7 @@ from optaic.cli.chart import print_curves
 from optaic.cli.figure import print_metrics
 from optaic.cli.files import print_files
 from optaic.cli.options import json_option
-from optaic.cli.progress import Watch, watch
+from optaic.cli.progress import watch
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -61,15 +61,16 @@ def run_command(
     these first, and `optaic plan` shows beforehand what that would be.
 
     A dataset is refreshed incrementally once it has a version and its function takes `start`, unless its code or
-    config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows. Do not
-    give --mode incremental right after a change of params: no history is fetched then for what is new.
+    config has changed since: then in full. Only --mode full finds corrections of the past and withdrawn rows, and makes
+    a dataset anew of which a file is missing or damaged. Do not give --mode incremental right after a change of params:
+    no history is fetched then for what is new.
     """
     from optaic.client import connect
 
     with connect() as ledger:
         if recursive or smart:
             from optaic.cli.plan import follow_plan
-            from optaic.planning import check_alone
+            from optaic.domain.plan import check_alone
 
             check_alone(is_forced=force, params=params, as_of=as_of, seed=seed, mode=mode)
             plan = ledger.submit_plan(target, smart=smart, idempotency_key=idempotency_key)
@@ -173,10 +174,16 @@ def execute_watched(ledger: Ledger, run: RunHandle) -> bool:
     if run.record.status.is_terminal:
         return True
     with Signals() as signals, watch() as watching:
+        is_wanted = is_asked = False
 
         def tell(seen: RunHandle) -> None:
+            nonlocal is_wanted, is_asked
             if not seen.record.status.is_terminal and signals.look():
-                _ask_to_stop(ledger, seen, watching)
+                watching.note("asking the run to stop; Ctrl-C again leaves at once")
+                is_wanted = True
+            if is_wanted and not is_asked:
+                _ask_to_stop(ledger, seen)  # while the database is away, it is asked again at the next look
+                is_asked = True
             watching(seen)
 
         try:
@@ -188,10 +195,9 @@ def execute_watched(ledger: Ledger, run: RunHandle) -> bool:
     return True
 
 
-def _ask_to_stop(ledger: Ledger, run: RunHandle, watching: Watch) -> None:
+def _ask_to_stop(ledger: Ledger, run: RunHandle) -> None:
     from optaic.errors import IllegalTransitionError
 
-    watching.note("asking the run to stop; Ctrl-C again leaves at once")
     try:
         ledger.cancel(run.id)
     except IllegalTransitionError:

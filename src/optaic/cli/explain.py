@@ -204,7 +204,10 @@ def _print_tree(branches: Sequence[Branch]) -> None:
 @click.option("--depth", type=int, help="At most so many steps upstream and downstream.")
 @json_option
 def lineage_command(reference: str, *, depth: int | None, as_json: bool) -> None:
-    """Draw the graph, upstream and downstream: of TARGET as it is, of RUN as it was."""
+    """Draw the graph, upstream and downstream: of TARGET as it is, of RUN as it was.
+
+    Of a column of a dataset, prices[close], downstream is what reads this column.
+    """
     from optaic.client import connect
 
     with connect() as ledger:
@@ -229,7 +232,8 @@ def _print_graph(document: Document) -> None:
     if is_of_runs and sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE:
         # What it read, and of whom, matters more than when it ended.
         headings[3] = Heading(name="")
-    rows = [[_name(root), *_cells(root), ""]]
+    columns = f"[{','.join(document['columns'])}]" if document.get("columns") else ""
+    rows = [[_name(root) + columns, *_cells(root), ""]]
     left_out = 0
     for title, near, far in (("reads", "downstream", "upstream"), ("is read by", "upstream", "downstream")):
         branches = _branches(document, nodes, near=near, far=far)

@@ -218,6 +218,7 @@ def _print_run(run: RunHandle) -> None:
         ("forced", "yes: its upstreams needed not be ready" if record.is_forced else ""),
         ("revision", str(run.to_json()["revision"])),
         ("code", _code(run)),
+        ("calendar", run.to_json()["calendar"] or ""),
         ("params", "  ".join(f"{name}={render.compact(value)}" for name, value in _params(run).items())),
         ("seed", str(record.seed)),
         ("as of", render.iso(record.as_of) if record.as_of else ""),

@@ -99,7 +99,17 @@ def _print_plan(found: Mapping[str, Any], *, smart: bool) -> None:
     total = found["expected_seconds"]
     takes = "; nothing of it has run before" if total is None else f"; about {render.span(total)} if nothing waits"
     render.say(f"{_counted(steps, 'step')} in {_counted(batches, 'batch', 'batches')}{takes}")
-    render.tell_next(f"optaic run {found['target']} --{'smart' if smart else 'recursive'}")
+    steps_on = [
+        str(cause["next_step"])
+        for batch in found["batches"]
+        for step in batch["steps"]
+        for cause in step["causes"]
+        if cause.get("next_step")
+    ]
+    # What selects a version that is not there is refused as it stands.
+    render.tell_next(
+        *(dict.fromkeys(steps_on) or [f"optaic run {found['target']} --{'smart' if smart else 'recursive'}"])
+    )
 
 
 def _counted(number: int, one: str, more: str | None = None) -> str:
@@ -130,11 +140,16 @@ def execute_plan_watched(ledger: Ledger, plan: PlanHandle, *, slots: int | None 
     if plan.status != "running":
         return True
     with Signals() as signals, PlanWatch(ledger.runtime.database, plan.id) as watching:
+        is_wanted = is_asked = False
 
         def tell(progress: Progress) -> None:
+            nonlocal is_wanted, is_asked
             if signals.look():
                 watching.note("asking the plan to stop; Ctrl-C again leaves at once")
-                stop_plan(ledger.runtime, plan)
+                is_wanted = True
+            if is_wanted and not is_asked:
+                stop_plan(ledger.runtime, plan)  # while the database is away, it is asked again at the next look
+                is_asked = True
             watching(progress)
 
         try:

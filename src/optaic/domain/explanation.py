@@ -112,9 +112,13 @@ def _blocking(state: FlowState) -> dict[uuid.UUID, str]:
 
 
 def command(target: str, state: FlowState) -> str | None:
-    """Give what to type so that a flow becomes ready; None if it is."""
+    """Give what to type, or to do, so that a flow becomes ready; None if it is."""
     if state.freshness is Freshness.READY:
         return None
+    if lacking := next((cause.next_step for cause in state.causes if cause.next_step), None):
+        return lacking
+    if state.freshness is Freshness.STALE_SOURCE_DELAYED:
+        return f"wait for its source, then ask it again: optaic run {target}"
     return f"optaic run {target}" + (" --recursive" if _blocking(state) else "")
 
 

@@ -68,6 +68,8 @@ class Cause:
         The code digest behind it.
     date
         The event date that is expected and not there.
+    next_step
+        What helps, where that is more than a run of what is not ready.
     """
 
     kind: CauseKind
@@ -80,12 +82,13 @@ class Cause:
     revision: int | None = None
     digest: str | None = None
     date: dt.date | None = None
+    next_step: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON: what is not set is left out, dates are ISO, `EVERYTHING` is null."""
         found: dict[str, Any] = {"kind": self.kind, "detail": self.detail, "upstream": self.upstream}
         found["stale_from"] = None if self.stale_from == EVERYTHING else self.stale_from.isoformat()
-        for name in ("run_id", "version", "revision", "digest", "date"):
+        for name in ("run_id", "version", "revision", "digest", "date", "next_step"):
             value = getattr(self, name)
             if value is not None:
                 found[name] = value if isinstance(value, int) else str(value)

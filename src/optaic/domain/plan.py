@@ -21,6 +21,7 @@ from optaic.domain.freshness import (
 )
 from optaic.domain.kind import FlowKind
 from optaic.domain.status import Freshness
+from optaic.errors import InvalidInputError
 
 
 class PlanMode(StrEnum):
@@ -351,3 +352,23 @@ class Plan:
     def target_step(self) -> Step | None:
         """The step of the target; None if there was nothing to run."""
         return next((step for step in self.steps if step.flow_id == self.target_flow_id), None)
+
+
+def check_alone(*, is_forced: bool, **given: object) -> None:
+    """Refuse what a plan cannot take: a trial, a mode, or going ahead in spite of what is not ready.
+
+    Raises
+    ------
+    InvalidInputError
+        If something was given that a plan cannot take.
+    """
+    if is_forced:
+        raise InvalidInputError(
+            "force goes ahead without what is not ready upstream, recursive runs it first", next_step="use one of them"
+        )
+    names = [name for name, value in given.items() if value not in (None, {}, ())]
+    if names:
+        raise InvalidInputError(
+            f"{', '.join(names)}: a plan runs flows with their own settings",
+            next_step="make the upstreams ready with a plan first, then run the target alone with its own settings",
+        )

@@ -16,6 +16,18 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     >>> did_you_mean("momentum", ["prices", "volumes"])
     ''
     """
+    found = closest(name, candidates)
+    return f"; did you mean {found!r}?" if found is not None else ""
+
+
+def closest(name: str, candidates: Iterable[str]) -> str | None:
+    """Give the name that is most like one that does not exist; None if none is.
+
+    Examples
+    --------
+    >>> closest("Rigde", ["Lasso", "Ridge"])
+    'Ridge'
+    """
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     close = difflib.get_close_matches(name.lower()[:200], by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+    return by_lower[close[0]] if close else None

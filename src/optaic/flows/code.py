@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from optaic.domain.fingerprint import digest_of
 from optaic.domain.parameters import OPEN_SCHEMA, START, schema_of
-from optaic.domain.suggestion import did_you_mean
+from optaic.domain.suggestion import closest
 from optaic.domain.usage import with_used_params
 from optaic.errors import CodeChangedError, InvalidInputError, NotFoundError, SecretMissingError
 from optaic.flows.importing import import_from
@@ -299,9 +299,16 @@ def _check_attribute(location: CodeLocation, module: Module) -> None:
         if "*" in names or "__getattr__" in names:
             return  # what it has is known only by executing it
         functions = [name for name, node in names.items() if not isinstance(node, ast.Import)]
+        meant = closest(location.attribute, [name for name in functions if not name.startswith("_")])
+        next_step = "name one of its functions, or write this one"
+        if meant is not None:
+            next_step = f"write {module.name}:{meant}"
+        elif location.distribution is not None:
+            next_step = f"name a function or a class that {location.distribution} documents in {module.name}"
         raise NotFoundError(
-            f"module {module.name} has no function {location.attribute!r}{did_you_mean(location.attribute, functions)}",
-            next_step="name one of its functions, or write this one",
+            f"module {module.name} has no function {location.attribute!r}"
+            f"{'' if meant is None else f'; did you mean {meant!r}?'}",
+            next_step=next_step,
         )
     value = bound.value if isinstance(bound, ast.Assign | ast.AnnAssign) else None
     if isinstance(value, ast.Constant | ast.List | ast.Dict | ast.Set | ast.Tuple):

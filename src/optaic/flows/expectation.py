@@ -97,6 +97,22 @@ def deadline(expectation: Expectation, date: dt.date) -> dt.datetime:
     return edges([date], name)[0] + expectation.offset
 
 
+def next_deadline(spec: Mapping[str, Any] | None, after: dt.date | None, now: dt.datetime) -> dt.datetime | None:
+    """Give the next instant (UTC) at which data are due of an event date after one; None where no dates are expected.
+
+    Raises
+    ------
+    InvalidInputError
+        If anything is wrong with the expectation, there is no such calendar, or the library cannot make it.
+    """
+    expectation = read(spec)
+    if after is None or expectation.frequency in (Frequency.IRREGULAR, Frequency.INTERVAL):
+        return None
+    # Dates long past are passed by at once: data may be years behind.
+    start = max(after, (now - dt.timedelta(days=400)).date())
+    return next((at for date in due_dates(expectation, start) if (at := deadline(expectation, date)) > now), None)
+
+
 def due_dates(expectation: Expectation, after: dt.date) -> Iterator[dt.date]:
     """Give the due event dates after a date, in order; none for a frequency that has no sessions."""
     match expectation.frequency:

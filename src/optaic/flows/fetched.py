@@ -206,11 +206,22 @@ def _conform(
     missing = [name for name in schema if name not in frame.columns]
     added = [name for name in values if name not in schema]
     if missing or (added and not is_full):
-        found = [f"{_listed(names)} {verb}" for names, verb in ((missing, "is missing"), (added, "is new")) if names]
+        found = [
+            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {verb}"
+            for names, verb in ((missing, "missing"), (added, "new"))
+            if names
+        ]
+        steps: list[str] = []
+        if missing:
+            steps.append(
+                f"return {_listed(missing)} too, with nulls where there is no value; "
+                "what is to have other columns is declared as a new dataset"
+            )
+        if added and not is_full:
+            steps.append(f"what is new is taken by: optaic run {instance} --mode full")
         raise SchemaChangedError(
             f"{instance}: the columns are not those of the current version: {'; '.join(found)}",
-            next_step="return the columns of the current version; a new column is taken by: "
-            f"optaic run {instance} --mode full",
+            next_step="; ".join(steps),
         )
     casts: list[pl.Series] = []
     for name, dtype in schema.items():

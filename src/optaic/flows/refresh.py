@@ -14,11 +14,17 @@ from typing import Any
 
 import polars as pl
 
-from optaic.domain.artifact import Artifact
+from optaic.domain.artifact import Artifact, StoredObject
 from optaic.domain.known import Derived, FromColumn, KnownRule, parse_known
 from optaic.domain.status import Standing
 from optaic.domain.version import DELETED, KNOWN_AT, Column, DatasetVersion, Segment, SegmentRole
-from optaic.errors import InvalidInputError, InvalidOutputError, SchemaChangedError
+from optaic.errors import (
+    DigestMismatchError,
+    InvalidInputError,
+    InvalidOutputError,
+    ObjectMissingError,
+    SchemaChangedError,
+)
 from optaic.flows.call import call_definition
 from optaic.flows.compare import Difference, compare, compare_first
 from optaic.flows.context import RunContext
@@ -33,6 +39,16 @@ DEFAULT_KEY = ("date", "symbol")
 
 DERIVED_TOLERANCE = 1e-12
 """A derived value within this of the stored one, relative to the larger of the two, keeps the stored one."""
+
+
+REBUILT = (
+    "The dataset was made anew of what was fetched: its earlier vintages can no longer be read, and known_at follows "
+    "the dataset's rule anew"
+)
+"""What is said of a refresh that replaced a version of which a file was missing or damaged."""
+
+REBUILT_BECAUSE = "rebuilt_because"
+"""The metric of such a run that says so, and which file it was."""
 
 
 def refresh(task: Task, definition: Callable[..., Any], context: RunContext, store: ObjectStore) -> Result:
@@ -72,7 +88,8 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
     InvalidInputError
         If the config is wrong, or a param cannot be what the source's signature says.
     StorageError
-        If the store cannot be read or written.
+        If the store cannot be read or written. What `task.may_rebuild` allows: a current version of which a file is
+        missing or damaged is replaced by what was fetched.
     """
     keys = _keys_of(task.config)
     rule = parse_known(task.config)
@@ -94,11 +111,19 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
             f"{task.instance}: the name of a column holds a secret",
             next_step="name it after something that everybody may see",
         )
-    difference, replaces = find_difference(fetched, task, rule, store, is_full=is_full)
     is_trial = task.standing is not Standing.OFFICIAL
+    may_rebuild = task.may_rebuild and not is_trial
+    damage = find_damage(current, store) if may_rebuild and current is not None else None
+    if damage is not None:
+        context.log.warning("%s: %s. %s", task.instance, damage, REBUILT)
+        task = replace(task, current=None)
+    difference, replaces = find_difference(fetched, task, rule, store, is_full=is_full)
     segments = () if is_trial else write_changes(difference, task, store, keys)
-    change = _change(fetched, difference, current, segments, is_full=is_all)
-    if replaces:
+    change = _change(fetched, difference, task.current, segments, is_full=is_all)
+    if damage is not None and current is not None:
+        dates = [one for one in (change.changed_from, current.first_data_date) if one is not None]
+        change = replace(change, replaces=True, changed_from=min(dates, default=None))
+    elif replaces:
         change = replace(change, row_count=fetched.frame.height, replaces=True)
     artifacts = _keep_artifacts(
         fetched, difference, context, keeps_fetched=is_trial or (current is not None and not is_full)
@@ -113,7 +138,25 @@ def refresh(task: Task, definition: Callable[..., Any], context: RunContext, sto
         "last_data_date": None if last is None else last.isoformat(),
         "bytes_processed": fetched.frame.estimated_size(),
     }
+    if damage is not None:
+        metrics[REBUILT_BECAUSE] = f"{damage}. {REBUILT}"
     return Result(metrics=metrics, artifacts=artifacts, dataset=change)
+
+
+def find_damage(current: DatasetVersion, store: ObjectStore) -> str | None:
+    """Read every file of a version, whole, and say which is missing or not what was written; None if all are well.
+
+    Raises
+    ------
+    StorageError
+        If the store cannot be read: that says nothing of the files.
+    """
+    for one in current.segments:
+        try:
+            store.verify(StoredObject(key=one.key, size_bytes=one.size_bytes, sha256=one.sha256))
+        except (ObjectMissingError, DigestMismatchError) as error:
+            return error.message
+    return None
 
 
 def write_changes(difference: Difference, task: Task, store: ObjectStore, keys: tuple[str, ...]) -> tuple[Segment, ...]:

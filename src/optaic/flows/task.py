@@ -85,6 +85,9 @@ class Task:
     is_remade
         Whether code or config differ from those that made the current version. What somebody asked for, and how an
         earlier run was refreshed, say nothing of it.
+    may_rebuild
+        Whether somebody asked for a full refresh in so many words: only then is a dataset whose files are gone or
+        damaged made anew.
     """
 
     run_id: uuid.UUID
@@ -104,6 +107,7 @@ class Task:
     current: DatasetVersion | None
     inputs: tuple[PinnedInput, ...] = ()
     is_remade: bool = False
+    may_rebuild: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Integer, bindparam, literal_column, select, update
 
@@ -27,7 +27,7 @@ from optaic.domain.freshness import (
     upstream_first,
 )
 from optaic.domain.status import Freshness
-from optaic.ledger import cache, downstream, state
+from optaic.ledger import cache, downstream, selected, state
 from optaic.ledger.cache import Stored
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Transaction
@@ -76,6 +76,10 @@ def states(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, 
     if loaded.now is not None:
         upstreams = {**loaded.upstreams, **known}
         found |= {flow.id: decide(flow, upstreams, loaded.now) for flow in loaded.facts}
+    # What lacks a version that it selects is not ready for another reason as well: it has never read that version.
+    unready = [flow_id for flow_id in {*unclear, *known} if found.get(flow_id, _READY).freshness is not Freshness.READY]
+    for flow_id, causes in selected.lacking(tx, unready).items():
+        found[flow_id] = replace(found[flow_id], causes=(*found[flow_id].causes, *causes))
     return found
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from optaic.domain.principal import DEFAULT_TENANT, OWNER_ID
-from optaic.errors import LedgerError
+from optaic.errors import LedgerAwayError, LedgerError
 from optaic.ledger.tables import tenants
 
 HEAD = "0001"
@@ -118,7 +118,7 @@ class Database:
 
         Raises
         ------
-        LedgerError
+        LedgerAwayError
             If the database cannot be reached.
         """
         with _as_ledger_error(self.engine.url), self._reader.begin() as conn:
@@ -163,14 +163,14 @@ def _as_ledger_error(url: URL) -> Generator[None]:
     try:
         yield
     except OperationalError as error:
-        raise LedgerError(
+        raise LedgerAwayError(
             f"the ledger at {url.render_as_string(hide_password=True)} could not be used: {_sentence(error)}",
             next_step="check that the database runs and can be written to: optaic doctor",
         ) from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
-        raise LedgerError(
+        raise LedgerAwayError(
             f"the connection to the ledger at {url.render_as_string(hide_password=True)} was lost: {_sentence(error)}",
             next_step="check that the database runs: optaic doctor",
         ) from error

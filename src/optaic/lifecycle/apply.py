@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optaic.domain.config import config_digest
 from optaic.domain.fingerprint import canonical_json
 from optaic.domain.identifier import new_id
-from optaic.domain.kind import FlowKind, InstanceKind, target_name
+from optaic.domain.kind import InstanceKind, target_name
 from optaic.domain.lineage import find_cycle
 from optaic.domain.parameters import START, check_params
 from optaic.errors import ConflictError, InvalidInputError, NotFoundError, ObjectExistsError
@@ -26,8 +26,8 @@ from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.lifecycle import trigger
 from optaic.lifecycle.expect import good_until
 from optaic.lifecycle.propagate import propagate
+from optaic.lifecycle.upstream import find_upstream
 from optaic.project import InputSpec, InstanceSpec, Project
-from optaic.project.rows import check_read
 from optaic.settings import read_settings
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def _connect(
     edges: Sequence[FlowInput],
 ) -> bool:
     before = {item.role: item for item in edges}
-    wanted = {item.role: (item, _upstream(project, spec, item, live)) for item in inputs}
+    wanted = {item.role: (item, find_upstream(tx, project, spec, item, live)) for item in inputs}
     ended = [item.id for role, item in before.items() if role not in wanted or not _same(item, *wanted[role])]
     declaration.end_inputs(tx, ended)
     is_new = False
@@ -338,21 +338,6 @@ def _same(before: FlowInput, wanted: InputSpec, upstream: Flow) -> bool:
         tuple(wanted.columns),
         wanted.selector,
     )
-
-
-def _upstream(project: Project, spec: InstanceSpec, item: InputSpec, live: Mapping[str, Flow]) -> Flow:
-    target = item.instance if item.flow_kind is None else f"{item.instance}.{item.flow_kind}"
-    found = live.get(target) or live.get(item.instance)  # the main flow has the instance's own name
-    if found is None or (item.flow_kind is not None and found.kind != item.flow_kind):
-        import difflib
-
-        similar = difflib.get_close_matches(item.instance, [name for name in live if name != spec.name], n=1)
-        hint = f"; did you mean {similar[0]!r}?" if similar else ""
-        raise project.error(
-            spec, f"{spec.name} reads {target!r}, and there is no such instance{hint}", place=("inputs", item.role)
-        )
-    check_read(project, spec, item, FlowKind(found.kind), found.config)
-    return found
 
 
 def _refuse_cycles(tx: Transaction, live: Mapping[str, Flow]) -> None:

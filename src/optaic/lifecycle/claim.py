@@ -321,6 +321,7 @@ def _task(tx: Transaction, run: Run, flow: Flow, revision: _Revision, attempt: i
             if pin.version_id in loaded
         ),
         is_remade=is_remade,
+        may_rebuild=run.mode == "full",
     )
 
 

@@ -6,12 +6,13 @@ import datetime as dt
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optaic.domain.kind import FlowKind
 from optaic.errors import OptaicError
 from optaic.settings import PROJECT_FILE, Settings
 
@@ -331,9 +332,10 @@ def _check_orphans(database: Database, store: ObjectStore, settings: Settings, n
 
 def _check_references(database: Database, store: ObjectStore, *, is_deep: bool) -> Check:
     from optaic.ledger import versions
+    from optaic.ledger.current import current_segments
 
     with database.read() as tx:
-        referenced = versions.referenced_objects(tx)
+        referenced, current = versions.referenced_objects(tx), current_segments(tx)
     # Listed after the references were read: what they name was written before.
     sizes = {item.key: item.size_bytes for item in store.list(f"t{database.tenant_id}/")}
     missing = sorted(referenced.keys() - sizes.keys())
@@ -341,11 +343,12 @@ def _check_references(database: Database, store: ObjectStore, *, is_deep: bool) 
     changed = [stored.key for stored in there if _is_changed(store, stored, sizes[stored.key], is_deep=is_deep)]
     faults = [f"{len(keys):,} {verb}: {keys[0]}" for keys, verb in ((missing, "missing"), (changed, "changed")) if keys]
     if faults:
+        is_past, steps = _remedies([*missing, *changed], current)
         return Check(
             name="references",
-            level=Level.PROBLEM,
+            level=Level.WARNING if is_past else Level.PROBLEM,
             message=f"of {len(referenced):,} objects that runs refer to, {'; '.join(faults)}",
-            next_step="restore the store from a backup, or refresh the datasets with: optaic run TARGET --mode full",
+            next_step=steps,
         )
     kept = "exist with the SHA-256" if is_deep else "exist with the size"
     return Check(
@@ -353,6 +356,27 @@ def _check_references(database: Database, store: ObjectStore, *, is_deep: bool) 
         level=Level.OK,
         message=f"all {len(referenced):,} objects that runs refer to {kept} that was recorded",
     )
+
+
+def _remedies(keys: Sequence[str], current: Mapping[str, tuple[str, FlowKind]]) -> tuple[bool, str]:
+    """Say what helps where objects are missing or changed, and whether only earlier versions of datasets read them."""
+    steps = ["restore the store from a backup"]
+    read = {current[key] for key in keys if key in current}
+    named = ", ".join(f"optaic run {name} --mode full" for name, kind in sorted(read) if kind is FlowKind.REFRESH)
+    if named:
+        steps.append(
+            "a dataset is made anew, upstream first, of what its source gives now, without earlier vintages: " + named
+        )
+    run_ids = sorted({key.split("/")[2] for key in keys if key.split("/")[1] == "runs"})
+    if run_ids:
+        steps.append(
+            f"files of runs, models among them, are made again as those of a new run: optaic reproduce {run_ids[0]}"
+            f"{f' (and {len(run_ids) - 1} more)' if run_ids[1:] else ''}; what is identical can be copied to its key"
+        )
+    is_past = not read and all(key.split("/")[1] == "datasets" for key in keys)
+    if is_past:
+        steps.append("without one, earlier versions of datasets can no longer be read; current ones are whole")
+    return is_past, "; or ".join(steps[:2]) + "".join(f"; {step}" for step in steps[2:])
 
 
 def _is_changed(store: ObjectStore, stored: StoredObject, size_bytes: int, *, is_deep: bool) -> bool:

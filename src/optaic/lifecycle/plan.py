@@ -24,13 +24,15 @@ from optaic.domain.sharing import Read, shared_steps
 from optaic.domain.status import RunStatus
 from optaic.domain.text import check_text
 from optaic.errors import CodeChangedError, IdempotencyMismatchError, InvalidInputError
-from optaic.ledger import activities, catalog, freshness, plans, snapshots, state, steps
+from optaic.ledger import activities, catalog, freshness, plans, selected, snapshots, state, steps
 from optaic.ledger.bulk import insert_runs
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import plans as plans_table
 from optaic.ledger.tables import submissions
+from optaic.ledger.targets import find_target
+from optaic.lifecycle import gate
 from optaic.lifecycle.propagate import propagate
 from optaic.lifecycle.submit import MAX_KEY_LENGTH, official_values
 
@@ -59,7 +61,9 @@ class PlanRequest:
 
 def preview(tx: Transaction, flow_id: uuid.UUID, mode: PlanMode) -> tuple[PlannedStep, ...]:
     """Decide what would run for a flow now; nothing is written. A constant number of statements."""
-    return make_steps(snapshots.candidates(tx, flow_id), flow_id, mode)
+    planned = make_steps(snapshots.candidates(tx, flow_id), flow_id, mode)
+    lacking = selected.lacking(tx, [step.flow_id for step in planned])
+    return tuple(replace(step, causes=(*step.causes, *lacking.get(step.flow_id, ()))) for step in planned)
 
 
 def create(database: Database, request: PlanRequest) -> Plan:
@@ -78,6 +82,8 @@ def create(database: Database, request: PlanRequest) -> Plan:
         If the target or the key cannot be one.
     IdempotencyMismatchError
         If the key was used for another request.
+    UpstreamNotReadyError
+        If something that would run selects a version that is not there.
     CodeChangedError
         If the caller's code of something that would run is not the code that was applied.
     """
@@ -113,11 +119,12 @@ def _create(database: Database, request: PlanRequest) -> Plan:
         earlier = _earlier(tx, request)
         if earlier is not None:
             return earlier
-        flow = catalog.find_flow(tx, request.target)
+        flow = find_target(tx, request.target).flow
         late = freshness.late_flows(tx)
         if late:
             propagate(tx, late, cause={"kind": "clock"})
         planned = preview(tx, flow.id, request.mode)
+        _check_selected(tx, planned, flow)
         tx.conn.execute(
             insert(plans_table).values(
                 tenant_id=tx.tenant_id,
@@ -136,6 +143,16 @@ def _create(database: Database, request: PlanRequest) -> Plan:
             _remember(tx, request, plan_id)
         activities.record(tx, "plan.submitted", plan_id, {"target": flow.target, "steps": len(planned)})
         return plans.get(tx, plan_id)
+
+
+def _check_selected(tx: Transaction, planned: Sequence[PlannedStep], flow: Flow) -> None:
+    """Refuse a plan with a step that selects a version which is not there: nothing that runs before can make it."""
+    found = [(step, cause) for step in planned for cause in step.causes if cause.next_step is not None]
+    if found:
+        told = "; ".join(f"{step.target} cannot run: {cause.detail}" for step, cause in found)
+        own = [(cause.upstream_id, cause.upstream, cause) for step, cause in found if step.flow_id == flow.id]
+        others = [(step.flow_id, step.target, cause) for step, cause in found if step.flow_id != flow.id]
+        raise gate.refusal(tx, flow.target, own + others, told=told)
 
 
 def _earlier(tx: Transaction, request: PlanRequest) -> Plan | None:

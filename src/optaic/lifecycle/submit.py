@@ -27,6 +27,7 @@ from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.tables import submissions
+from optaic.ledger.targets import find_target
 from optaic.lifecycle import gate
 from optaic.project.checks import SIMULATOR, check_effect, check_expression, check_options
 
@@ -140,7 +141,7 @@ def _submit(tx: Transaction, submission: Submission, digest: str | None) -> Run:
         if earlier is not None:
             return earlier
     _check(submission)
-    flow = catalog.find_flow(tx, submission.target)
+    flow = find_target(tx, submission.target).flow
     if flow.engine == "inline":
         raise InvalidInputError(
             f"{flow.instance} is a tracked experiment: its code is a program of yours, and nothing here can run it",

@@ -266,10 +266,22 @@ class _Parser:
         kinds = {left.kind, right.kind}
         if Kind.TEXT in kinds:
             if kinds - {Kind.TEXT, Kind.ANY}:
-                raise self._at("text is compared with text", operator, "for example: sector == 'Energy'")
+                raise self._compared_with_text(operator, left, right)
             if operator.text not in {"==", "!="}:
                 raise self._at("text is equal or not, but not less or more", operator, "write == or !=")
         return self._binary(operator, left, right, Kind.CONDITION)
+
+    def _compared_with_text(self, operator: Word, left: Node, right: Node) -> ExpressionError:
+        """Say which of two sides is text and which is none, and what either can be compared with."""
+        texts = [side for side in (left, right) if side.kind is Kind.TEXT]
+        others = [side for side in (left, right) if side.kind is not Kind.TEXT]
+        text, other = (self._source[side.span.start : side.span.end] for side in (*texts, *others))
+        what = "a condition" if others[0].kind is Kind.CONDITION else "a number"
+        steps = [] if text.startswith(("'", '"')) else [f"{text} == 'Energy'"]
+        steps += ["leave out the comparison"] if what == "a condition" else [f"{other} {operator.text} 10"]
+        return self._at(
+            f"text is compared with text, and {other} is {what}", operator, f"for example: {', or '.join(steps)}"
+        )
 
     def _join(self, operator: Word, left: Node, right: Node) -> Node:
         if operator.text in {"AND", "OR"}:
