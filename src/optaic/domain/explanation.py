@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from optaic.domain.freshness import Cause, CauseKind, FlowState
+from optaic.domain.freshness import NEVER, Cause, CauseKind, FlowState
 from optaic.domain.status import Freshness
 
 MANY = 60
@@ -115,7 +115,7 @@ def command(target: str, state: FlowState) -> str | None:
     """Give what to type so that a flow becomes ready; None if it is."""
     if state.freshness is Freshness.READY:
         return None
-    return f"optaic run {target}" + (" --recursive" if _blocking(state) else "")
+    return f"optaic run {target} --recursive" if state.inherited_from != NEVER else f"optaic run {target}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
