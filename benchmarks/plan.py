@@ -19,8 +19,8 @@ from contextlib import closing
 from pathlib import Path
 
 import _ledgers
+from _graph import Graph, build, id_of, vacuum
 from _ledgers import Databases
-from lineage import Graph, _build, _id, _vacuum
 from sqlalchemy import insert, select, update
 
 from optaic.bootstrap import Runtime
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _measure(system: str, databases: Databases, graph: Graph, blocks: int, states: list[str]) -> None:
     with closing(Database(_ledgers.migrated(databases, "plan"))) as database:
-        _build(database, graph)
+        build(database, graph)
         target = add_dataset(
             database, "target", inputs={f"r{one}": f"flow_{one}" for one in range(graph.size - graph.width, graph.size)}
         )
@@ -67,7 +67,7 @@ def _measure(system: str, databases: Databases, graph: Graph, blocks: int, state
         runtime = Runtime(settings=settings, database=database)
         for name in states:
             _STATES[name](database, graph)
-            _vacuum(database)
+            vacuum(database)
             print(f"  {system}, {name}:", flush=True)
             _say("decide the steps", [_took(lambda: _decide(database, target)) for _ in range(blocks)])
             _say("ledger.plan(target)", [_took(lambda: plan_of(runtime, "target")) for _ in range(blocks)])
@@ -104,10 +104,10 @@ def _everything(database: Database, graph: Graph) -> None:
 
 def _change_code(database: Database, count: int) -> None:
     """Let the first flows have other code than their last runs."""
-    changed = [_id(flow) for flow in range(count)]
+    changed = [id_of(flow) for flow in range(count)]
     with database.write() as tx:
         lock_graph(tx)
-        flow = catalog.get_flow(tx, _id(0))
+        flow = catalog.get_flow(tx, id_of(0))
         row = (
             tx.conn.execute(select(definition_versions).where(definition_versions.c.id == flow.definition_version_id))
             .mappings()
@@ -120,7 +120,7 @@ def _change_code(database: Database, count: int) -> None:
 
 
 def _never_run(database: Database, graph: Graph) -> None:
-    every = [_id(flow) for flow in range(graph.size)]
+    every = [id_of(flow) for flow in range(graph.size)]
     with database.write() as tx:
         lock_graph(tx)
         tx.conn.execute(

@@ -1,8 +1,12 @@
 """What reporting costs a flow, and what starting a process costs a run: `python benchmarks/reporting.py`.
 
-A loop whose step takes 100 microseconds reports at every step, which is 10,000 times a second. Blocks of steps with and
-without reports alternate, in a real run's process, with a supervisor that receives everything; the ratio is that of
-their sums, so that what disturbs the machine disturbs both.
+The goal is a sentence: a loop that reports 10,000 times a second is slowed by less than 5 %. It is measured as a loop
+whose step takes 300 microseconds and reports progress, a metric and a log line each time, 10,000 reports a second in
+all; and as one whose step takes 100 microseconds and reports one thing. Beside it stands a loop of 100 microseconds
+that reports all three, up to 30,000 times a second. Blocks of steps with and without reports alternate, in a real run's
+process, with a supervisor that receives everything; the ratio is that of their sums, so that what disturbs the machine
+disturbs both. It is given for the clock on the wall, and for the CPU time of the loop's thread, which other work
+disturbs less.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ import datetime, time
 import polars as pl
 
 STEPS, PAIRS = 500, 100
+EVERYTHING = ("progress", "metric", "log line")
+CASES = ((300, EVERYTHING), (100, ("metric",)), (100, ("log line",)), (100, EVERYTHING))
 
 def table():
     return pl.DataFrame({"date": [datetime.date(2024, 1, 2)], "symbol": ["A"], "close": [1.0]})
@@ -38,37 +44,49 @@ def work(rounds):
     for number in range(rounds):
         total += number * number
 
-def calibrated():
+def calibrated(microseconds):
     best = 1.0
     for _ in range(300):
         started = time.perf_counter()
         work(1000)
         best = min(best, time.perf_counter() - started)
-    return int(100e-6 / best * 1000)
+    return int(microseconds * 1e-6 / best * 1000)
+
+def now():
+    return time.perf_counter(), time.thread_time()
 
 def loop(ctx):
-    rounds = calibrated()
-    for what in ("metric", "log", "progress, metric and log"):
-        plain = told = 0.0
+    for microseconds, what in CASES:
+        rounds = calibrated(microseconds)
+        has_progress, has_metric, has_line = (one in what for one in EVERYTHING)
+        plain, told = [0.0, 0.0], [0.0, 0.0]
         for _ in range(PAIRS):
-            started = time.perf_counter()
+            started = now()
             for step in range(STEPS):
                 work(rounds)
-            plain += time.perf_counter() - started
-            started = time.perf_counter()
+            add(plain, started)
+            started = now()
             for step in range(STEPS):
                 work(rounds)
-                if what != "log":
+                if has_metric:
                     ctx.log_metric("loss", 1.0 / (step + 1), step)
-                if what != "metric":
+                if has_line:
                     ctx.log.info("step %d of %d", step, STEPS)
-                if what.startswith("progress"):
+                if has_progress:
                     ctx.progress(100.0 * step / STEPS)
             ctx.flush()
-            told += time.perf_counter() - started
-        rate = PAIRS * STEPS / told
-        print(f"{what}: {rate:,.0f} steps a second, slowed by {told / plain - 1:.1%}")
+            add(told, started)
+        rate = PAIRS * STEPS * len(what) / told[0]
+        slower, cpu = (with_reports / without - 1 for with_reports, without in zip(told, plain))
+        print(
+            f"steps of {microseconds} us with {', '.join(what)}: {rate:,.0f} reports a second, "
+            f"slowed by {slower:.1%}, CPU of its thread by {cpu:.1%}"
+        )
     return table()
+
+def add(total, started):
+    for place, (before, after) in enumerate(zip(started, now())):
+        total[place] += after - before
 """
 
 

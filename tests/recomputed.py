@@ -17,6 +17,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction
 from optaic.ledger.state import database_clock, load_facts
 from optaic.ledger.tables import flows
+from optaic.overview import statuses
 
 in_each_way = pytest.mark.parametrize(
     ("few", "many"),
@@ -32,6 +33,14 @@ def by_brute_force(tx: Transaction) -> dict[uuid.UUID, FlowState]:
 
 def overdue(tx: Transaction) -> Collection[uuid.UUID]:
     return set(tx.conn.execute(select(flows.c.id).where(flows.c.ready_until <= db_now())).scalars())
+
+
+def check_statuses(tx: Transaction, truth: Mapping[uuid.UUID, FlowState]) -> None:
+    """Compare what people are told of all flows with their states."""
+    said = {flow_id: (item["freshness"], item["causes"]) for flow_id, item in statuses(tx).items()}
+    assert said == {
+        flow_id: (state.freshness, [cause.to_json() for cause in state.causes]) for flow_id, state in truth.items()
+    }
 
 
 def summary(state: FlowState) -> tuple[object, ...]:

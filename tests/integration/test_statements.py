@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from optaic.lifecycle import gate
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.complete import complete
 from optaic.lifecycle.rescue import rescue
+from optaic.overview import statuses
 from optaic.view import load_details
 from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
-from tests.rows import counted
+from tests.rows import calls, counted
 
 
 @pytest.fixture
@@ -146,3 +148,45 @@ def test_the_freshness_of_fifty_flows_is_four_statements(database: Database) -> 
     refresh(database, "large_3")
     assert status() == 50
     assert count(database, status) == few == 4
+
+
+def test_the_status_of_a_project_is_two_statements_if_all_is_ready_and_two_more_to_tell_which_upstreams_are_not(
+    database: Database,
+) -> None:
+    def status() -> set[str]:
+        with database.read() as tx:
+            return {item["freshness"] for item in statuses(tx).values()}
+
+    for width in (1, 10):
+        name = f"reader{width}"
+        add_reader(database, name, width)
+        refresh(database, name)
+        assert status() == {"ready"}
+        assert count(database, status) == 2
+    for number in range(10):
+        add_dataset(database, f"new_{number}", inputs={"new": f"new_{number - 1}"} if number else {})
+    assert status() == {"ready", "not_initialized"}
+    assert count(database, status) == 4
+
+
+def test_the_status_of_one_more_flow_costs_few_calls_also_if_it_has_never_run(database: Database) -> None:
+    def status() -> list[dict[str, Any]]:
+        with database.read() as tx:
+            return list(statuses(tx).values())
+
+    counts: list[int] = []
+    for number in range(100):
+        add_dataset(database, f"flow_{number:02}", inputs={"before": f"flow_{number - 1:02}"} if number else {})
+        if number in (49, 99):
+            status()
+            counts.append(calls(status))
+    assert [item["freshness"] for item in status()] == ["not_initialized"] * 100
+    assert (counts[1] - counts[0]) / 50 < 150
+
+
+def test_the_status_names_the_newest_run_of_a_flow(database: Database) -> None:
+    add_dataset(database)
+    submitted = [submit_run(database, seed=seed) for seed in range(30)]
+    with database.read() as tx:
+        (item,) = statuses(tx).values()
+    assert item["last_run"] == str(submitted[-1].id)

@@ -17,11 +17,13 @@ import pytest
 
 from optaic.engines.process import ForkServer
 from optaic.ledger import attempts
-from optaic.lifecycle.claim import claim
+from optaic.lifecycle.claim import claim, has_work
+from optaic.lifecycle.publish import relay
 from optaic.worker import work
 from tests.postgres import PostgresServer
 from tests.processes import is_alive, until
 from tests.projects import Project, end_process, open_project
+from tests.rows import calls, counted
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +319,15 @@ def test_until_idle_outlasts_a_database_that_is_away(
             serving.result(2.0)
         private_postgres.restart()
         assert serving.result(60.0) == 2
+
+
+def test_an_idle_worker_looks_without_building_a_statement_or_writing(project: Project) -> None:
+    project.declare("prices")
+    database = project.database
+    while relay(database):
+        pass
+    has_work(database)
+    assert calls(lambda: has_work(database)) < 1_000
+    with counted(database) as seen:
+        relay(database)
+    assert [text.split()[0] for text in seen] == ["SELECT"]

@@ -46,7 +46,7 @@ from optaic.project import InputSpec, InstanceSpec, Project
 from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
 from tests.factories import LEASE, dataset_result, submit_run
-from tests.recomputed import by_brute_force, check_plans, in_each_way, overdue, stored, summary
+from tests.recomputed import by_brute_force, check_plans, check_statuses, in_each_way, overdue, stored, summary
 from tests.rows import put
 
 ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
@@ -340,6 +340,7 @@ class Graph(RuleBasedStateMachine):
         with self.database.read() as tx:
             truth = by_brute_force(tx)
             assert freshness.states(tx, truth.keys()) == truth
+            check_statuses(tx, truth)
             for flow_id, state in truth.items():  # also one by one, when most is taken from what is stored
                 assert freshness.states(tx, [flow_id]) == {flow_id: state}
 

@@ -23,6 +23,7 @@ from optaic.lifecycle.complete import complete, end_attempt
 from optaic.lifecycle.publish import events_after, relay
 from optaic.lifecycle.rescue import find_lost, rescue
 from optaic.lifecycle.retry import retry
+from optaic.overview import statuses
 from optaic.view import load_details
 from tests.factories import LEASE, add_dataset, claim_run, dataset_result, submit_run
 from tests.rows import Dump, add_tenant, counted, dump
@@ -104,7 +105,7 @@ READS: list[Callable[[Transaction], Any]] = [
     lambda tx: search.search(tx, search.Search(where="rows_inserted > 0")),
     lambda tx: search.search(tx, search.Search(target="prices", sort="-rows_inserted")),
     search.count_by_status,
-    search.last_run_ids,
+    statuses,
     catalog.live_flows,
     catalog.all_inputs,
     catalog.instance_names,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping, Sequence
 
 from optaic.domain.explanation import MANY, MAX_DEPTH, command, differences, leads_to, walk_back
-from optaic.domain.freshness import EVERYTHING, Cause, CauseKind, FlowState
+from optaic.domain.freshness import EVERYTHING, NEVER, Cause, CauseKind, FlowState
 from optaic.domain.status import Freshness
 
 READY = FlowState(freshness=Freshness.READY)
@@ -31,7 +30,8 @@ def stale(*upstreams: int, is_own: bool = False) -> FlowState:
     ]
     if is_own:
         causes.insert(0, Cause(kind=CauseKind.CODE_CHANGED, detail="", stale_from=EVERYTHING))
-    return FlowState(freshness=Freshness.STALE, causes=tuple(causes), inherited_from=dt.date.min)
+    inherited_from = EVERYTHING if upstreams else NEVER
+    return FlowState(freshness=Freshness.STALE, causes=tuple(causes), inherited_from=inherited_from)
 
 
 def told(states: Mapping[int, FlowState]) -> list[tuple[int, int | None, tuple[str, ...]]]:

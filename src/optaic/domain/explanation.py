@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from optaic.domain.freshness import Cause, CauseKind, FlowState
+from optaic.domain.freshness import NEVER, Cause, CauseKind, FlowState
 from optaic.domain.status import Freshness
 
 MANY = 60
@@ -119,7 +119,7 @@ def command(target: str, state: FlowState) -> str | None:
         return lacking
     if state.freshness is Freshness.STALE_SOURCE_DELAYED:
         return f"wait for its source, then ask it again: optaic run {target}"
-    return f"optaic run {target}" + (" --recursive" if _blocking(state) else "")
+    return f"optaic run {target} --recursive" if state.inherited_from != NEVER else f"optaic run {target}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,13 +86,16 @@ class Cause:
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON: what is not set is left out, dates are ISO, `EVERYTHING` is null."""
-        found: dict[str, Any] = {"kind": self.kind, "detail": self.detail, "upstream": self.upstream}
+        found: dict[str, Any] = {"kind": self.kind.value, "detail": self.detail, "upstream": self.upstream}
         found["stale_from"] = None if self.stale_from == EVERYTHING else self.stale_from.isoformat()
         for name in ("run_id", "version", "revision", "digest", "date", "next_step"):
             value = getattr(self, name)
             if value is not None:
                 found[name] = value if isinstance(value, int) else str(value)
         return found
+
+
+HAS_NEVER_RUN = Cause(kind=CauseKind.NEVER_RUN, detail="it has never completed", stale_from=EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +306,7 @@ def _first(causes: Iterable[Cause]) -> dt.date:
 
 def _own_causes(flow: FlowFacts, now: dt.datetime) -> list[Cause]:
     if flow.current_run_id is None:
-        return [Cause(kind=CauseKind.NEVER_RUN, detail="it has never completed", stale_from=EVERYTHING)]
+        return [HAS_NEVER_RUN]
     causes: list[Cause] = []
     if flow.run_config_digest != flow.config_digest:
         causes.append(
@@ -382,17 +385,16 @@ def _inherited_causes(flow: FlowFacts, upstreams: Mapping[uuid.UUID, FlowState])
         since = state.blocks_from
         if since == NEVER or since > edge.read_until:
             continue
-        causes.append(blocked_by(edge.upstream_id, edge.upstream, state))
+        causes.append(blocked_by(edge.upstream_id, edge.upstream, state.freshness, since))
     return causes
 
 
-def blocked_by(upstream_id: uuid.UUID, upstream: str, state: FlowState) -> Cause:
-    """Give the cause that an upstream is not ready, for readers whom it blocks."""
-    since = state.blocks_from
+def blocked_by(upstream_id: uuid.UUID, upstream: str, freshness: Freshness, since: dt.date) -> Cause:
+    """Give the cause that an upstream is not ready, for readers whom it blocks from a date on."""
     where = "" if since == EVERYTHING else f" from {since} on"
     return Cause(
         kind=CauseKind.UPSTREAM_NOT_READY,
-        detail=f"{upstream} is {str(state.freshness).replace('_', ' ')}{where}",
+        detail=f"{upstream} is {freshness.replace('_', ' ')}{where}",
         stale_from=since,
         upstream=upstream,
         upstream_id=upstream_id,

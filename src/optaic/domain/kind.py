@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 
 class InstanceKind(StrEnum):
@@ -142,7 +143,11 @@ def main_flow_kind(kind: InstanceKind) -> FlowKind:
     return next(row.flow_kind for row in RUN_KINDS if kind in row.instance_kinds)
 
 
+@cache
+def _is_main(instance_kind: str, flow_kind: str) -> bool:
+    return main_flow_kind(InstanceKind(instance_kind)) is FlowKind(flow_kind)
+
+
 def target_name(instance: str, instance_kind: str, flow_kind: str) -> str:
     """Name a flow as people do: the instance, with the flow kind where it is not the instance's main one."""
-    is_main = main_flow_kind(InstanceKind(instance_kind)) is FlowKind(flow_kind)
-    return instance if is_main else f"{instance}.{flow_kind}"
+    return instance if _is_main(instance_kind, flow_kind) else f"{instance}.{flow_kind}"

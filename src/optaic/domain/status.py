@@ -92,6 +92,9 @@ WORST_FIRST: tuple[FlowStatus, ...] = tuple(FlowStatus)
 """The order in which an instance takes the status of its flows."""
 
 
+_AS_STATUS = {freshness: FlowStatus(freshness.value) for freshness in Freshness}
+
+
 def overlay(freshness: Freshness, activity: Activity, health: Health) -> FlowStatus:
     """Lay activity over health over freshness.
 
@@ -109,7 +112,7 @@ def overlay(freshness: Freshness, activity: Activity, health: Health) -> FlowSta
         return FlowStatus.RUNNING
     if health is Health.ERROR:
         return FlowStatus.ERROR
-    return FlowStatus(freshness.value)
+    return _AS_STATUS[freshness]
 
 
 def aggregate(statuses: Iterable[FlowStatus]) -> FlowStatus:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, String, and_, bindparam, select, type_coerce
+from sqlalchemy import ColumnElement, Integer, Select, String, and_, bindparam, case, select, type_coerce
 
 from optaic.domain.freshness import NEVER, Cause, FlowState, blocked_by
 from optaic.domain.kind import target_name
@@ -31,14 +31,19 @@ class Stored(NamedTuple):
     is_delayed: int
     is_overdue: int
 
-    def to_state(self) -> FlowState:
-        """Give the state that it says, without causes."""
+    def to_state(self, causes: tuple[Cause, ...] = ()) -> FlowState:
+        """Give the state that it says, with its causes if they are known."""
         return FlowState(
-            freshness=Freshness(self.freshness),
+            freshness=FRESHNESS[self.freshness],
+            causes=causes,
             own_from=self.own_stale_from,
             own_blocks_from=self.own_blocks_from,
             inherited_from=self.inherited_stale_from,
         )
+
+
+FRESHNESS = {freshness.value: freshness for freshness in Freshness}
+"""By what is stored; thousands are looked up, and a call of the enumeration takes five times as long."""
 
 
 def stored_of(table: Any) -> list[ColumnElement[Any]]:
@@ -64,46 +69,54 @@ def _stored(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a 
     )
 
 
-def inherited_causes(
-    tx: Transaction, flow_ids: Collection[uuid.UUID], known: Mapping[uuid.UUID, FlowState]
-) -> dict[uuid.UUID, list[Cause]]:
+def inherited_causes(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[Cause, ...]]:
     """Read which upstreams make some flows stale, from what is stored: two statements.
 
-    Parameters
-    ----------
-    tx
-        A transaction.
-    flow_ids
-        The flows.
-    known
-        States of upstreams that are known better than they are stored.
+    Readers of one upstream share its cause.
     """
     if not flow_ids:
         return {}
     given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql)}
-    edges = tx.conn.execute(_followed(tx.is_postgresql), given).tuples().all()
-    upstreams = {edge[1] for edge in edges}
-    given["ids"] = list(upstreams) if tx.is_postgresql else json.dumps(list(upstreams))
+    ids: dict[Any, uuid.UUID] = {one if tx.is_postgresql else one.hex: one for one in flow_ids}
+    edges: dict[Any, list[tuple[Any, dt.date]]] = {}
+    # In parts: of many rows that live at once, the collector of garbage takes as long as the reading.
+    for part in tx.conn.execute(_followed(tx.is_postgresql), given).tuples().partitions(_PART):
+        for flow_id, upstream_id, until in part:
+            edges.setdefault(flow_id, []).append((upstream_id, until))
+    upstreams = list({upstream_id for reads in edges.values() for upstream_id, _ in reads})
+    given["ids"] = upstreams if tx.is_postgresql else json.dumps(upstreams)
     causes: dict[Any, Cause] = {}
-    for row in tx.conn.execute(_upstreams(tx.is_postgresql), given).all():
-        found = known.get(row[0]) or Stored(*row[4:]).to_state()
-        if found.blocks_from != NEVER:
-            key = row[0] if tx.is_postgresql else row[0].hex
-            causes[key] = blocked_by(row[0], target_name(row[1], row[2], row[3]), found)
-    by_flow: dict[Any, list[Cause]] = {}
-    for flow_id, upstream_id, until in edges:
-        cause = causes.get(upstream_id)
-        if cause is not None and cause.stale_from <= until:
-            by_flow.setdefault(flow_id, []).append(cause)
-    return by_flow if tx.is_postgresql else {uuid.UUID(flow_id): found for flow_id, found in by_flow.items()}
+    for key, instance, instance_kind, kind, freshness, since in tx.conn.execute(_blocking(tx.is_postgresql), given):
+        name = target_name(instance, instance_kind, kind)
+        causes[key] = blocked_by(ids.get(key) or _as_id(key), name, FRESHNESS[freshness], since)
+    found: dict[uuid.UUID, tuple[Cause, ...]] = {}
+    for flow_id, reads in edges.items():
+        reached = [causes[key] for key, until in reads if key in causes and causes[key].stale_from <= until]
+        if reached:
+            found[ids[flow_id]] = tuple(reached)
+    return found
+
+
+_PART = 1_000
+
+
+def _as_id(key: uuid.UUID | str) -> uuid.UUID:
+    return key if isinstance(key, uuid.UUID) else uuid.UUID(key)
+
+
+def _ids(columns: Sequence[ColumnElement[Any]], *, is_postgresql: bool) -> list[ColumnElement[Any]]:
+    """Read ids as they are stored: SQLite's as text, for they may be many."""
+    return list(columns) if is_postgresql else [type_coerce(one, String()) for one in columns]
 
 
 @cache
 def _followed(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
-    """Give the query of the edges over which some flows are stale if their upstreams are; SQLite's ids as text."""
-    ids = [flow_inputs.c.flow_id, flow_inputs.c.upstream_flow_id]
+    """Give the query of the edges over which some flows are stale if their upstreams are."""
     return (
-        select(*(ids if is_postgresql else [type_coerce(one, String()) for one in ids]), flow_inputs.c.read_until)
+        select(
+            *_ids([flow_inputs.c.flow_id, flow_inputs.c.upstream_flow_id], is_postgresql=is_postgresql),
+            flow_inputs.c.read_until,
+        )
         .where(
             flow_inputs.c.tenant_id == _TENANT,
             flow_inputs.c.ended_at.is_(None),
@@ -116,10 +129,24 @@ def _followed(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of 
 
 
 @cache
-def _upstreams(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
-    """Give the query of some flows by name, with what is stored of them."""
+def _blocking(is_postgresql: bool) -> Select[Any]:  # noqa: FBT001 - the key of a cache
+    """Give the query of those of some flows that block their readers: name, freshness, and from which date."""
+    since = blocks_from(flows)
     return (
-        select(flows.c.id, instances.c.name, instances.c.kind, flows.c.kind, *stored_of(flows))
+        select(
+            *_ids([flows.c.id], is_postgresql=is_postgresql),
+            instances.c.name,
+            instances.c.kind,
+            flows.c.kind,
+            flows.c.freshness,
+            since,
+        )
         .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
-        .where(flows.c.tenant_id == _TENANT, among_given(flows.c.id, is_postgresql=is_postgresql))
+        .where(flows.c.tenant_id == _TENANT, since < NEVER, among_given(flows.c.id, is_postgresql=is_postgresql))
     )
+
+
+def blocks_from(table: Any) -> ColumnElement[dt.date]:
+    """Give from which date a flow blocks its readers, of a table of flows."""
+    own, inherited = table.c.own_blocks_from, table.c.inherited_stale_from
+    return case((own < inherited, own), else_=inherited)

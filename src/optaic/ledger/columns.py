@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Collection, Sequence
+from functools import reduce
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Uuid,
     any_,
     bindparam,
+    cast,
     func,
     literal,
     select,
@@ -161,6 +163,15 @@ def among_given(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnEle
 def given_ids(ids: Collection[uuid.UUID], *, is_postgresql: bool) -> Any:
     """Give the value of the parameter `ids`."""
     return list(ids) if is_postgresql else json.dumps([one.hex for one in ids])
+
+
+def id_text(column: ColumnElement[Any], *, is_postgresql: bool) -> ColumnElement[str]:
+    """Read an id as people see it, where thousands are read and none is compared."""
+    if is_postgresql:
+        return cast(column, String)
+    digits = type_coerce(column, String)
+    first, *others = (func.substr(digits, start, size) for start, size in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12)))
+    return reduce(lambda text, part: text.concat("-").concat(part), others, type_coerce(first, String))
 
 
 def column(name: str, kind: Any, comment: str, *, null: bool = False, **kw: Any) -> Column[Any]:

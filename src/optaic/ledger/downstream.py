@@ -33,6 +33,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from optaic.domain.freshness import NEVER
 from optaic.domain.status import Freshness
+from optaic.ledger.cache import FRESHNESS, blocks_from
 from optaic.ledger.columns import among, among_given, given_ids
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import flow_inputs, flows
@@ -158,12 +159,6 @@ def _is_rare(condition: ColumnElement[bool], *, is_postgresql: bool) -> ColumnEl
     return condition if is_postgresql else func.likelihood(condition, text("0.0001"))
 
 
-def _blocks_from(table: Any) -> ColumnElement[dt.date]:
-    """Give from which date a flow blocks its readers."""
-    own, inherited = table.c.own_blocks_from, table.c.inherited_stale_from
-    return case((own < inherited, own), else_=inherited)
-
-
 def _freshness(inherited: ColumnElement[dt.date]) -> ColumnElement[str]:
     """Give the freshness of a flow that is stale from a date because of its upstreams."""
     return case(
@@ -181,16 +176,13 @@ def _execute(
     given = {"tenant": tx.tenant_id, "ids": given_ids(flow_ids, is_postgresql=tx.is_postgresql), **values}
     rows = tx.conn.execute(statement, given).tuples().all()
     if tx.is_postgresql:
-        return {flow_id: _FRESHNESS[freshness] for flow_id, freshness in rows}
-    return {uuid.UUID(int=int(flow_id, 16)): _FRESHNESS[freshness] for flow_id, freshness in rows}
+        return {flow_id: FRESHNESS[freshness] for flow_id, freshness in rows}
+    return {uuid.UUID(int=int(flow_id, 16)): FRESHNESS[freshness] for flow_id, freshness in rows}
 
 
 def _changed(*, is_postgresql: bool) -> list[ColumnElement[Any]]:
     """List what is returned of the flows that a statement changed; SQLite's ids as text, for they may be many."""
     return [flows.c.id if is_postgresql else type_coerce(flows.c.id, String()), flows.c.freshness]
-
-
-_FRESHNESS = {freshness.value: freshness for freshness in Freshness}
 
 
 def _followed(tenant: ColumnElement[int]) -> list[ColumnElement[bool]]:
@@ -277,7 +269,7 @@ def _unknown(is_postgresql: bool, is_some: bool) -> Select[Any]:  # noqa: FBT001
     or of all.
     """
     tenant, reader = bindparam("tenant", type_=Integer()), flows.alias("reader")
-    since = _blocks_from(flows)
+    since = blocks_from(flows)
     blocks: ColumnElement[Any] = or_(flows.c.own_blocks_from < NEVER, flows.c.inherited_stale_from < NEVER)
     if is_some:
         some = [among_given(flow_inputs.c.flow_id, is_postgresql=is_postgresql)]
@@ -318,12 +310,12 @@ def _inherit(is_postgresql: bool) -> ReturningUpdate[Any]:  # noqa: FBT001 - the
         among_given(one_step.c.upstream_flow_id, is_postgresql=is_postgresql),
     )
     upstream = flows.alias("upstream")
-    blocks_from = _blocks_from(upstream)
-    reaches = and_(flow_inputs.c.is_read == 1, blocks_from <= flow_inputs.c.read_until)
+    since = blocks_from(upstream)
+    reaches = and_(flow_inputs.c.is_read == 1, since <= flow_inputs.c.read_until)
     inherited = (
         select(
             flow_inputs.c.flow_id,
-            func.min(case((reaches, blocks_from), else_=literal(NEVER))).label("since"),
+            func.min(case((reaches, since), else_=literal(NEVER))).label("since"),
         )
         .join(
             upstream,

@@ -16,6 +16,7 @@ from sqlalchemy import Integer, bindparam, literal_column, select, update
 
 from optaic.domain.freshness import (
     CLOCK_CAUSES,
+    HAS_NEVER_RUN,
     NEVER,
     Cause,
     CauseKind,
@@ -55,29 +56,43 @@ def states(tx: Transaction, flow_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, 
 
     Nothing is written. What time has changed since the cache was settled is taken into account.
     """
+    return explained(tx, cache.stored(tx, flow_ids))
+
+
+def explained(tx: Transaction, stored: Mapping[uuid.UUID, Stored]) -> dict[uuid.UUID, FlowState]:
+    """Read the same of flows whose cache has been read.
+
+    Facts are read only of flows that something but an upstream has made stale: that a flow has never run, and which
+    upstreams make it stale, is all in the cache.
+    """
     known = _decided_below(tx, late_flows(tx))
     found: dict[uuid.UUID, FlowState] = {}
-    inherited: list[uuid.UUID] = []
+    own: dict[uuid.UUID, tuple[Cause, ...]] = {}
     unclear: list[uuid.UUID] = []
-    for flow_id, row in cache.stored(tx, flow_ids).items():
+    for flow_id, row in stored.items():
         if flow_id in known:
             found[flow_id] = known[flow_id]
         elif row.freshness == Freshness.READY:
             found[flow_id] = _READY
-        elif row.freshness == Freshness.STALE and row.own_stale_from == NEVER:
-            inherited.append(flow_id)
+        elif row.freshness == Freshness.NOT_INITIALIZED:
+            own[flow_id] = (HAS_NEVER_RUN,)
+        elif row.own_stale_from == NEVER:
+            own[flow_id] = ()
         else:
             unclear.append(flow_id)
-    for flow_id, causes in cache.inherited_causes(tx, inherited, known).items():
-        since = min(cause.stale_from for cause in causes)
-        found[flow_id] = FlowState(freshness=Freshness.STALE, causes=tuple(causes), inherited_from=since)
-    unclear += [flow_id for flow_id in inherited if flow_id not in found]
+    # What is downstream of a flow whose time has come is known as well; so what the others read is as it is stored.
+    inherited = cache.inherited_causes(tx, own)
+    for flow_id, causes in own.items():
+        if flow_id in inherited or causes:
+            found[flow_id] = stored[flow_id].to_state((*causes, *inherited.get(flow_id, ())))
+        else:
+            unclear.append(flow_id)
     loaded = state.load(tx, unclear)
     if loaded.now is not None:
         upstreams = {**loaded.upstreams, **known}
         found |= {flow.id: decide(flow, upstreams, loaded.now) for flow in loaded.facts}
     # What lacks a version that it selects is not ready for another reason as well: it has never read that version.
-    unready = [flow_id for flow_id in {*unclear, *known} if found.get(flow_id, _READY).freshness is not Freshness.READY]
+    unready = [flow_id for flow_id, known_state in found.items() if known_state.freshness is not Freshness.READY]
     for flow_id, causes in selected.lacking(tx, unready).items():
         found[flow_id] = replace(found[flow_id], causes=(*found[flow_id].causes, *causes))
     return found

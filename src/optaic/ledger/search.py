@@ -190,20 +190,3 @@ def count_by_status(tx: Transaction) -> dict[str, int]:
     """Count the runs in each status."""
     query = select(runs.c.status, func.count()).where(runs.c.tenant_id == tx.tenant_id).group_by(runs.c.status)
     return dict(tx.conn.execute(query).tuples().all())
-
-
-def last_run_ids(tx: Transaction) -> dict[uuid.UUID, uuid.UUID]:
-    """Read the id of the newest run of each flow, in one statement."""
-    newest = (
-        select(
-            runs.c.flow_id,
-            runs.c.id,
-            func.row_number()
-            .over(partition_by=runs.c.flow_id, order_by=(runs.c.submitted_at.desc(), runs.c.id.desc()))
-            .label("place"),
-        )
-        .where(runs.c.tenant_id == tx.tenant_id)
-        .subquery()
-    )
-    query = select(newest.c.flow_id, newest.c.id).where(newest.c.place == 1)
-    return {row.flow_id: row.id for row in tx.conn.execute(query)}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Integer, bindparam, select, update
 
 from optaic.ledger.session import Database
 from optaic.ledger.tables import activities, tenants
@@ -43,18 +43,14 @@ def relay(database: Database, *, limit: int = BATCH) -> int:
     int
         How many were numbered; call again while it is `limit`.
     """
+    with database.read() as tx:
+        if tx.conn.execute(_WAITING.limit(1), {"tenant": tx.tenant_id}).first() is None:
+            return 0  # most often: a worker that has nothing to do keeps nobody from writing
     with database.write() as tx:
         # Whoever numbers holds this row, so the numbers are given one relay at a time, without gaps.
         query = select(tenants.c.stream_seq).where(tenants.c.id == tx.tenant_id)
         last = tx.conn.execute(query.with_for_update(key_share=True) if tx.is_postgresql else query).scalar_one()
-        waiting = list(
-            tx.conn.execute(
-                select(activities.c.id)
-                .where(activities.c.tenant_id == tx.tenant_id, activities.c.seq.is_(None))
-                .order_by(activities.c.at, activities.c.id)
-                .limit(limit)
-            ).scalars()
-        )
+        waiting = list(tx.conn.execute(_WAITING.limit(limit), {"tenant": tx.tenant_id}).scalars())
         if not waiting:
             return 0
         tx.conn.execute(
@@ -65,6 +61,13 @@ def relay(database: Database, *, limit: int = BATCH) -> int:
         )
         tx.conn.execute(update(tenants).where(tenants.c.id == tx.tenant_id).values(stream_seq=last + len(waiting)))
         return len(waiting)
+
+
+_WAITING = (
+    select(activities.c.id)
+    .where(activities.c.tenant_id == bindparam("tenant", type_=Integer()), activities.c.seq.is_(None))
+    .order_by(activities.c.at, activities.c.id)
+)
 
 
 def events_after(database: Database, seq: int, *, limit: int = BATCH) -> list[Event]:
