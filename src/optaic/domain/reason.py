@@ -19,6 +19,8 @@ class ReasonCode(StrEnum):
     """Ran longer than its timeout and was killed."""
     CANCELLED = "cancelled"
     """A principal asked for it."""
+    SUPERSEDED = "superseded"
+    """What a trigger had recorded it for was done by another run before it started, or with other code or config."""
     FLOW_ERROR = "flow_error"
     """The flow's code raised."""
     RETRYABLE_ERROR = "retryable_error"

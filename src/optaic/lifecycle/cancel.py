@@ -18,7 +18,7 @@ from optaic.ledger import activities, attempts, bulk, plans, runs, steps
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import plan
+from optaic.lifecycle import plan, trigger
 
 
 def cancel(database: Database, run_id: uuid.UUID) -> Run:
@@ -41,6 +41,8 @@ def cancel(database: Database, run_id: uuid.UUID) -> Run:
         lock_graph(tx)
         run = _stop(tx, run_id)
         plan.advance(tx, run)
+        if run.status.is_terminal:
+            trigger.fire(tx, [run.flow_id])
         return run
 
 

@@ -28,7 +28,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, instance_revisions, plan_members
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import pins, plan
+from optaic.lifecycle import pins, plan, trigger
 from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
 
 _log = logging.getLogger("optaic.claim")
@@ -106,7 +106,8 @@ def claim(
 
     In one transaction: the attempt is opened under a lease by the database's clock, the run becomes `running`, and, on
     its first attempt, its inputs are pinned. A run whose inputs cannot be pinned fails, with the reason, and the next
-    is taken; so does one that cannot be started from what the ledger holds of it.
+    is taken; so does one that cannot be started from what the ledger holds of it. What a trigger has recorded, and is
+    not needed any more, is cancelled.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None, plan_id: uuid.
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, and no error
-    """A run cannot start, because an input cannot be pinned."""
+    """A run is not to start: an input cannot be pinned, or nothing needs it any more."""
 
     def __init__(self, run_id: uuid.UUID, reason: Reason) -> None:
         super().__init__(reason.message)
@@ -184,6 +185,8 @@ def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta)
     """Open an attempt; what was written is undone if it raises."""
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
+    if (superseded := trigger.superseded(tx, run, flow)) is not None:
+        raise _Refused(run.id, superseded)
     revision = _revision(tx, run)
     origin = trace(tx, run)
     if run.attempt == 0 and origin is not None:
@@ -211,14 +214,17 @@ def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
 
 
 def _refuse(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
-    """Fail a run that cannot be started; left alone, it would be met again at every poll, before all others.
+    """End a run that is not to start; left alone, it would be met again at every poll, before all others.
 
     In a transaction of its own, because plans are written under the graph lock, which comes before the run.
     """
     with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
         lock_graph(tx)
         run = runs.get(tx, run_id)
-        plan.advance(tx, runs.change(tx, run, transitions.refuse(run, reason)))
+        is_superseded = reason.code == ReasonCode.SUPERSEDED
+        transition = transitions.cancel_pending(run, reason) if is_superseded else transitions.refuse(run, reason)
+        plan.advance(tx, runs.change(tx, run, transition))
+        trigger.fire(tx, [run.flow_id])
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:
