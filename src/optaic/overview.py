@@ -7,12 +7,18 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
+from sqlalchemy import select
+
 from optaic.domain.explanation import command
+from optaic.domain.freshness import FlowState
 from optaic.domain.run import Run
-from optaic.domain.status import Activity, Health, overlay
+from optaic.domain.status import Activity, Health, Standing, overlay
 from optaic.ledger import catalog, freshness, runs, search, versions
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import runs as runs_table
+
+EXECUTE = "optaic worker --until-idle"
+"""What executes runs that wait."""
 
 
 def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> dict[uuid.UUID, dict[str, Any]]:
@@ -24,12 +30,14 @@ def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> 
     -------
     dict
         By flow id, JSON-ready: `instance, flow_kind, target, status, freshness, stale_from, version, last_data_date,
-        expected_date, causes, error, last_run, next_step`. `error` is the reason of the last official attempt if that
-        failed, as a sentence; `next_step` what makes the flow ready; each else None.
+        expected_date, causes, error, last_run, pending_run, next_step`. `error` is the reason of the last official
+        attempt if that failed, as a sentence; `pending_run` the oldest official run that waits to be claimed;
+        `next_step` what makes the flow ready, or executes the run that waits; each else None.
     """
     live = [flow for flow in catalog.live_flows(tx, flow_ids) if flow.engine != "inline"]
     decided = freshness.states(tx, [flow.id for flow in live])
     running = {run.flow_id for run in _running_official(tx) if not run.is_lost}
+    waiting = _pending_official(tx)
     last = search.last_run_ids(tx)
     failed = [flow.last_attempt_run_id for flow in live if flow.last_attempt_ok is False]
     failures = {run.id: run for run in runs.many(tx, [run_id for run_id in failed if run_id is not None])}
@@ -56,7 +64,8 @@ def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> 
             "causes": [cause.to_json() for cause in state.causes],
             "error": None if failure is None or failure.reason is None else failure.reason.message,
             "last_run": None if run is None else str(run),
-            "next_step": command(flow.target, state),
+            "pending_run": str(waiting[flow.id]) if flow.id in waiting else None,
+            "next_step": _next_step(flow.target, state, has_pending=flow.id in waiting),
         }
     return items
 
@@ -66,6 +75,21 @@ def _running_official(tx: Transaction) -> list[Run]:
         runs_table.c.tenant_id == tx.tenant_id, runs.IS_RUNNING, runs_table.c.standing == "official"
     )
     return [runs.to_run(row) for row in tx.conn.execute(query)]
+
+
+def _next_step(target: str, state: FlowState, *, has_pending: bool) -> str | None:
+    """Give what makes a flow ready; the run that waits does, unless its upstreams have to run first."""
+    step = command(target, state)
+    return EXECUTE if has_pending and step == f"optaic run {target}" else step
+
+
+def _pending_official(tx: Transaction) -> dict[uuid.UUID, uuid.UUID]:
+    """Read the oldest official run of each flow that waits for a worker."""
+    query = select(runs_table.c.flow_id, runs_table.c.id).where(
+        runs_table.c.tenant_id == tx.tenant_id, runs.IS_PENDING, runs_table.c.standing == Standing.OFFICIAL
+    )
+    newest_first = query.order_by(runs_table.c.submitted_at.desc(), runs_table.c.id.desc())
+    return {row.flow_id: row.id for row in tx.conn.execute(newest_first)}
 
 
 def iso_from(since: dt.date) -> str | None:

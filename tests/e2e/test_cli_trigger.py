@@ -92,6 +92,25 @@ def test_code_that_was_not_applied_is_tried_again_once_it_was(project: Project) 
     assert official(project) == [("completed", 1), *failed]
 
 
+def test_a_run_says_which_versions_set_it_off_and_that_nobody_asked_for_it(project: Project) -> None:
+    base = project.json("run", "base")
+    run = project.last("auto")
+    version = {"upstream": "base", "version": 1, "run_id": base["id"]}
+    assert (run["triggered_by"]["versions"], run["triggered_by"]["new"]) == ([version], [version])
+    assert (run["submitted_by"], base["submitted_by"], base["triggered_by"]) == ("system", "owner", None)
+    status = {item["target"]: item for item in project.json("status")["items"]}
+    assert (status["auto"]["status"], status["auto"]["pending_run"]) == ("not_initialized", run["id"])
+    assert status["auto"]["next_step"] == "optaic worker --until-idle"
+    assert status["base"]["pending_run"] is None
+    said = project.run("status").stdout
+    assert f"run {run['id'][:18]} waits for a worker" in said
+    assert "next: optaic worker --until-idle" in said
+    assert f"run {run['id']}, for a worker" in project.run("why", "auto").stdout
+    shown = project.run("show", "auto@latest").stdout
+    assert f"set off by  base version 1 (run {base['id']})" in shown
+    assert "upstream, by system" in shown
+
+
 def test_what_was_run_by_hand_is_not_run_again(project: Project) -> None:
     project.run("run", "base")
     project.run("run", "auto")
