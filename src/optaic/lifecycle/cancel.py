@@ -69,19 +69,23 @@ def cancel_plan(database: Database, plan_id: uuid.UUID) -> Plan:
         if asked.cancel_requested_at is None:
             steps.ask_to_stop(tx, plan_id)
             activities.record(tx, "plan.cancel_requested", plan_id, {"target": asked.target})
-        mine = steps.leave_shared(tx, plan_id)
+        told = {
+            "code": ReasonCode.CANCELLED,
+            "message": f"plan {plan_id} was cancelled",
+            "next_step": f"to plan it again: optaic run {asked.target} --recursive",
+        }
+        mine = plans.leave_shared(tx, plan_id, told)
         # Who claims, completes or gives back a run at this moment comes before or after, not in between.
         found = bulk.lock_runs(tx, [run_id for run_id in mine.values() if run_id is not None])
         running = {run.id for run in found if run.status is RunStatus.RUNNING}
         reason = Reason(
             code=ReasonCode.CANCELLED,
             message=f"plan {plan_id} was cancelled before it started",
-            next_step=f"to plan it again: optaic run {asked.target} --recursive",
+            next_step=told["next_step"],
         )
         bulk.cancel_pending(tx, [run for run in found if run.id not in running], reason)
         _ask_to_stop(tx, [run for run in found if run.id in running])
         over = [step_id for step_id, run_id in mine.items() if run_id not in running]
-        told = {"code": ReasonCode.CANCELLED, "message": f"plan {plan_id} was cancelled"}
         steps.end_steps(tx, over, StepStatus.CANCELLED, told)
         if len(over) == len(mine):
             plan.close(tx, plan_id)
