@@ -80,6 +80,20 @@ class RunHandle:
         return None if reason is None else f"{reason.message} [{reason.code}]"
 
     @property
+    def triggered_by(self) -> Mapping[str, Any] | None:
+        """What set it off; None for what somebody asked for.
+
+        Of what ran by itself: `versions`, what it was to read, and of these `new`, what it had not read before: each
+        with `upstream`, `version` and `run_id`, the run that published it. Of a step of a plan: `plan_id`.
+        """
+        return self._detail.run.triggered_by
+
+    @property
+    def submitted_by(self) -> str:
+        """The name of the principal who submitted it; `system` for what ran by itself."""
+        return self._detail.submitted_by
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """Its parameters, defaults filled in."""
         return self._detail.run.params

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from optaic.domain.explanation import command
-from optaic.domain.freshness import Cause
+from optaic.domain.freshness import Cause, FlowState
 from optaic.domain.kind import FlowKind, target_name
 from optaic.domain.status import Activity, Health, overlay
 from optaic.ledger import freshness
@@ -17,6 +17,9 @@ from optaic.ledger.cache import Stored
 from optaic.ledger.session import Transaction
 
 _KINDS = {kind.value: kind for kind in FlowKind}
+
+EXECUTE = "optaic worker --until-idle"
+"""What executes runs that wait."""
 
 
 def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> dict[uuid.UUID, dict[str, Any]]:
@@ -28,12 +31,14 @@ def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> 
     -------
     dict
         By flow id, JSON-ready: `instance, flow_kind, target, status, freshness, stale_from, version, last_data_date,
-        expected_date, causes, error, last_run, next_step`. `error` is the reason of the last official attempt if that
-        failed, as a sentence; `next_step` what makes the flow ready; each else None.
+        expected_date, causes, error, last_run, pending_run, next_step`. `error` is the reason of the last official
+        attempt if that failed, as a sentence; `pending_run` the oldest official run that waits to be claimed;
+        `next_step` what makes the flow ready, or executes the run that waits; each else None.
     """
     rows = ledger_statuses.read(tx, flow_ids)
     states = freshness.explained(tx, {row[0]: Stored(*row[-len(Stored._fields) :]) for row in rows})
     told: dict[int, dict[str, Any]] = {}
+    waiting = ledger_statuses.waiting(tx)
     items: dict[uuid.UUID, dict[str, Any]] = {}
     # Unpacked by place: thousands of rows are read, and a column by name costs as much as all of them by place.
     for (
@@ -69,7 +74,8 @@ def statuses(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> 
             "causes": _causes(state.causes, told),
             "error": error,
             "last_run": run_id,
-            "next_step": command(target, state),
+            "pending_run": str(waiting[flow_id]) if flow_id in waiting else None,
+            "next_step": _next_step(target, state, has_pending=flow_id in waiting),
         }
     return items
 
@@ -83,6 +89,12 @@ def _causes(causes: Iterable[Cause], told: dict[int, dict[str, Any]]) -> list[di
             item = told[id(cause)] = cause.to_json()
         found.append(item.copy())
     return found
+
+
+def _next_step(target: str, state: FlowState, *, has_pending: bool) -> str | None:
+    """Give what makes a flow ready; the run that waits does, unless its upstreams have to run first."""
+    step = command(target, state)
+    return EXECUTE if has_pending and step == f"optaic run {target}" else step
 
 
 def iso_from(since: dt.date) -> str | None:

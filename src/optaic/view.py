@@ -15,7 +15,14 @@ from optaic.domain.run import Run
 from optaic.domain.status import RunStatus
 from optaic.ledger import search, versions
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import definition_versions, definitions, instance_revisions, pipeline_runs, runs
+from optaic.ledger.tables import (
+    definition_versions,
+    definitions,
+    instance_revisions,
+    pipeline_runs,
+    principals,
+    runs,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,8 @@ class Detail:
         The number of the version it published; None if it published none.
     revision
         The number of its instance's config revision.
+    submitted_by
+        The name of the principal who submitted it; `system` for what ran by itself.
     code_ref, code_digest
         What code it was submitted with: where, and the digest; None for built-in procedures.
     calendar
@@ -74,6 +83,7 @@ class Detail:
     run: Run
     version: int | None
     revision: int
+    submitted_by: str
     code_ref: str | None
     code_digest: str | None
     calendar: str | None
@@ -95,6 +105,7 @@ def load_details(tx: Transaction, found: Sequence[Run]) -> list[Detail]:
             run=run,
             version=numbers.get(run.id),
             revision=made_of[run.id].revision,
+            submitted_by=made_of[run.id].submitted_by,
             code_ref=made_of[run.id].code_ref,
             code_digest=made_of[run.id].code_digest,
             calendar=made_of[run.id].calendar,
@@ -119,11 +130,12 @@ def load_details(tx: Transaction, found: Sequence[Run]) -> list[Detail]:
 
 
 def _made_of(tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Row[Any]]:
-    """Read the config revision, the code and the calendar of some runs, in one statement."""
+    """Read the config revision, the code and the calendar of some runs, and who submitted them, in one statement."""
     query = (
         select(
             runs.c.id,
             instance_revisions.c.number.label("revision"),
+            principals.c.name.label("submitted_by"),
             definitions.c.code_ref,
             definition_versions.c.code_digest,
             pipeline_runs.c.calendar,
@@ -132,6 +144,7 @@ def _made_of(tx: Transaction, run_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, R
             instance_revisions,
             and_(instance_revisions.c.tenant_id == runs.c.tenant_id, instance_revisions.c.id == runs.c.revision_id),
         )
+        .join(principals, and_(principals.c.tenant_id == runs.c.tenant_id, principals.c.id == runs.c.submitted_by))
         .outerjoin(
             definition_versions,
             and_(
@@ -185,6 +198,8 @@ def to_json(detail: Detail) -> dict[str, Any]:
         "mode": run.mode,
         "forced": run.is_forced,
         "trigger": run.trigger,
+        "triggered_by": None if run.triggered_by is None else dict(run.triggered_by),
+        "submitted_by": detail.submitted_by,
         "params": dict(run.params),
         "seed": run.seed,
         "as_of": _instant(run.as_of),

@@ -83,10 +83,13 @@ def test_a_failure_is_told_with_what_it_blocked(project: Project) -> None:
     failed = project.run("run", "signal", "--recursive", code=1)
     assert "broken on purpose" in failed.stdout
     assert "blocked" in failed.stdout
-    assert "next: optaic logs" in failed.stdout
+    assert "next: read the log with: optaic logs" in failed.stdout
     document = project.json("run", "signal", "--recursive", code=1)
     assert (document["id"], document["status"]) == (None, "blocked")
     assert document["reason"]["code"] == "upstream_failed"
+    step = next(step for step in document["plan"]["items"] if step["status"] == "failed")
+    assert step["reason"]["next_step"] == f"read the log with: optaic logs {step['run_id']}"
+    assert step["reason"]["next_step"] in project.run("plan", document["plan"]["id"]).stdout
 
 
 def test_a_detached_plan_is_executed_by_a_worker(project: Project) -> None:

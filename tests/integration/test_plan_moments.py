@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from optaic.domain.plan import PlanStatus, StepStatus
 from optaic.domain.status import RunStatus
 from optaic.errors import ConflictError
-from optaic.ledger import catalog, freshness, runs, tables
+from optaic.ledger import catalog, declaration, freshness, runs, tables
 from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, lock_graph
 from optaic.lifecycle.cancel import cancel, cancel_plan
@@ -126,6 +126,7 @@ def test_cancelling_a_plan_leaves_what_another_needs(database: Database) -> None
     assert ended.status is PlanStatus.CANCELLED
     assert {step.target: step.status for step in ended.steps} == {
         "prices": "done",
+        "left": "cancelled",
         "right": "cancelled",
         "signal": "cancelled",
     }
@@ -133,6 +134,57 @@ def test_cancelling_a_plan_leaves_what_another_needs(database: Database) -> None
     assert again(database, second).status is PlanStatus.COMPLETED
     with pytest.raises(ConflictError, match="already completed"):
         cancel_plan(database, second.id)
+
+
+def test_a_cancelled_plan_shows_all_its_steps_also_those_that_another_goes_on_with(database: Database) -> None:
+    first, second = plan(database, "signal"), plan(database, "signal")
+    finish(database, claim_run(database))
+    ended = cancel_plan(database, first.id)
+    assert ended.status is PlanStatus.CANCELLED
+    assert steps(database, first) == {
+        "prices": "done",
+        "left": "cancelled",
+        "right": "cancelled",
+        "signal": "cancelled",
+    }
+    target = again(database, first).target_step
+    assert target is not None
+    assert target.reason is not None
+    assert target.reason["next_step"] == f"optaic plan {second.id}"
+    assert [step.upstream_ids for step in again(database, first).steps] == [step.upstream_ids for step in second.steps]
+    assert sorted(work(database)) == ["left", "right", "signal"]
+    assert again(database, second).status is PlanStatus.COMPLETED
+    assert set(steps(database, second).values()) == {"done"}
+    assert steps(database, first)["signal"] == "cancelled"
+
+
+def test_what_is_archived_while_a_plan_runs_is_told_so_and_not_as_not_needed(database: Database) -> None:
+    add_dataset(database, "later", inputs={"signal": "signal"})
+    make_ready(database)
+    plan(database, "later")
+    work(database)
+    make_stale(database, "prices")
+    made = plan(database, "later", smart=True)
+    with database.write() as tx:
+        lock_graph(tx)
+        for name in ("later", "signal"):
+            declaration.archive(tx, catalog.find_flow(tx, name).instance_id)
+    work(database)
+    assert steps(database, made)["signal"] == "cancelled"
+    assert steps(database, made)["later"] == "blocked"
+    for step in again(database, made).steps[-2:]:
+        assert step.reason is not None
+        assert step.reason["message"] == "signal was archived while the plan ran"
+        assert step.reason["next_step"]
+    assert again(database, made).status is PlanStatus.FAILED
+
+
+def test_a_failed_step_says_what_to_do(database: Database) -> None:
+    made = plan(database)
+    end_attempt(database, claim_run(database).run.id, 1, FAILED)
+    failed = again(database, made).steps[0]
+    assert failed.reason is not None
+    assert failed.reason["next_step"] == FAILED.next_step
 
 
 def test_a_plan_that_nothing_runs_of_is_cancelled_at_once(database: Database) -> None:

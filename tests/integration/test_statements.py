@@ -131,6 +131,22 @@ def test_the_gate_of_a_run_with_twenty_upstreams_is_five_statements(database: Da
         assert count(database, lambda name=name: find(name, is_checked=True)) == found + 5
 
 
+def test_the_status_of_flows_does_not_count_them_nor_the_runs_that_wait(database: Database) -> None:
+    def status() -> int:
+        with database.read() as tx:
+            return sum(item["pending_run"] is not None for item in statuses(tx).values())
+
+    add_reader(database, "small", 1)
+    submit_run(database, "small")
+    assert status() == 1
+    few = count(database, status)
+    add_reader(database, "large", 10)
+    for name in ("large", "large", "small", "large_3"):
+        submit_run(database, name)
+    assert status() == 3
+    assert count(database, status) == few
+
+
 def test_the_freshness_of_fifty_flows_is_four_statements(database: Database) -> None:
     def status() -> int:
         with database.read() as tx:

@@ -58,9 +58,10 @@ def _state(node: Document) -> str:
 
 
 def _facts(document: Document) -> list[tuple[str, str]]:
-    """Say what its current state speaks of."""
+    """Say what its current state speaks of, and which run of it waits."""
+    waits = [] if document["pending_run"] is None else [("waits", f"run {document['pending_run']}, for a worker")]
     if document["run"] is None:
-        return []
+        return waits
     run, inputs = document["run"], document["inputs"]
     made = "no version" if document["version"] is None else f"version {document['version']}"
     data = f", data to {document['last_data_date']}" if document["last_data_date"] else ""
@@ -69,6 +70,7 @@ def _facts(document: Document) -> list[tuple[str, str]]:
         ("run", f"{render.tip_id(run['id'])}  ended {_at(run['ended_at'])}"),
         *(("read" if index == 0 else "", _reading(item)) for index, item in enumerate(inputs)),
         *([("ready", f"until {_at(document['ready_until'])}{_expected(document)}")] if _is_timed(document) else []),
+        *waits,
     ]
 
 

@@ -210,7 +210,8 @@ def _print_run(run: RunHandle) -> None:
         ("reason", "" if record.reason is None else f"{record.reason.message} [{record.reason.code}]"),
         ("waits", _waits(run)),
         ("progress", _progress(run)),
-        ("submitted", f"{render.iso(record.submitted_at)} ({render.ago(record.submitted_at, now)}, {record.trigger})"),
+        ("submitted", f"{render.iso(record.submitted_at)} ({render.ago(record.submitted_at, now)}, {_by(run)})"),
+        ("set off by", _set_off_by(run)),
         ("started", render.iso(record.started_at) if record.started_at else ""),
         ("ended", render.iso(record.ended_at) if record.ended_at else ""),
         ("took", render.took(record.started_at, record.ended_at, now)),
@@ -238,6 +239,19 @@ def _params(run: RunHandle) -> dict[str, Any]:
 
     params = dict(run.record.params)
     return with_effect(params, [item.role for item in run.inputs]) if run.type == "BacktestRun" else params
+
+
+def _by(run: RunHandle) -> str:
+    return f"{run.record.trigger}, by {run.submitted_by}"
+
+
+def _set_off_by(run: RunHandle) -> str:
+    """Say what set a run off: the versions that were new to its flow, or the plan that it is a step of."""
+    found = run.triggered_by or {}
+    if "plan_id" in found:
+        return f"plan {found['plan_id']}"
+    news = [f"{one['upstream']} version {one['version']} (run {one['run_id']})" for one in found.get("new", ())]
+    return ", ".join(dict.fromkeys(news))  # what is read in two roles is told once
 
 
 def _waits(run: RunHandle) -> str:

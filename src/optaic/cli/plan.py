@@ -31,6 +31,10 @@ MANY = 40
 """Of a longer plan only so many steps are listed; --json gives all."""
 
 
+MANY_HINTS = 3
+"""Of so many steps at most it is said what to do."""
+
+
 @click.command("plan")
 @click.argument("target", metavar="TARGET|PLAN")
 @click.option("--smart", is_flag=True, help="Skip what is ready already, the target too.")
@@ -54,6 +58,7 @@ def plan_command(target: str, *, smart: bool, as_json: bool) -> None:
                 render.print_json(plan.to_json())
             else:
                 print_steps(plan)
+                render.tell_next(*_hints(plan))
             return
     if as_json:
         render.print_json(found)
@@ -196,17 +201,25 @@ def _print_outcome(plan: PlanHandle, *, detach: bool) -> None:
         render.say()
         print_summary(run)
     render.say()
+    render.tell_next(*_hints(plan))
+
+
+def _hints(plan: PlanHandle) -> list[str]:
+    """Say what to do after a plan: first what the steps that came to nothing say themselves."""
     if plan.status == "running":
-        render.tell_next("a worker executes it: optaic worker", f"optaic plan {plan.id}")
-        return
+        return ["a worker executes it: optaic worker", f"optaic plan {plan.id}"]
+    if plan.status == "completed":
+        return ["optaic status", f"optaic lineage {plan.target}@latest"] if plan.steps else ["optaic status"]
     failed = [step for step in plan.steps if step.status == "failed" and step.run_id is not None]
-    hints = [f"optaic logs {render.tip_id(step.run_id)}" for step in failed[:3] if step.run_id is not None]
-    step = plan.record.target_step
-    if not hints and step is not None and step.reason is not None and step.reason.get("next_step"):
-        hints = [str(step.reason["next_step"])]
+    ended = failed or [step for step in plan.steps if step.status in ("cancelled", "blocked")]
+    hints = [str(step.reason["next_step"]) for step in ended if step.reason and step.reason.get("next_step")]
+    hints = list(dict.fromkeys(hints))[:MANY_HINTS]
+    for step in failed[:MANY_HINTS]:
+        if not any(f"optaic logs {step.run_id}" in hint for hint in hints):
+            hints.append(f"optaic logs {render.tip_id(step.run_id or '')}")
     if failed:
         hints.append(f"optaic run {plan.target} --recursive")
-    render.tell_next(*(hints or ["optaic status", f"optaic lineage {plan.target}@latest"]))
+    return hints or ["optaic status"]
 
 
 def print_steps(plan: PlanHandle) -> None:

@@ -199,12 +199,7 @@ def print_status(items: list[dict[str, Any]]) -> None:
                 "" if item["version"] is None else str(item["version"]),
                 item["last_data_date"] or "",
                 *([item["expected_date"] or ""] if is_dated else []),
-                # An upstream that is read in two roles is told once.
-                "; ".join(
-                    dict.fromkeys(
-                        [*([item["error"]] if item["error"] else []), *(cause["detail"] for cause in item["causes"])]
-                    )
-                ),
+                _why(item),
             ]
             for item in items
         ],
@@ -215,12 +210,23 @@ def print_status(items: list[dict[str, Any]]) -> None:
         render.tell_next(*steps)
 
 
+def _why(item: dict[str, Any]) -> str:
+    """Say why a flow is not ready, and which run of it waits."""
+    told: list[str] = [item["error"]] if item["error"] else []
+    told += [cause["detail"] for cause in item["causes"]]
+    if item["pending_run"] is not None:
+        told.append(f"run {render.tip_id(item['pending_run'])} waits for a worker")
+    return "; ".join(dict.fromkeys(told))  # an upstream that is read in two roles is told once
+
+
 def _what_makes_ready(items: list[dict[str, Any]]) -> list[str]:
-    """Name the commands for what is not ready, the ends of the graph first: what they need comes with them."""
-    waiting = [item for item in items if item["next_step"] is not None and item["status"] != "running"]
+    """Name the commands for what waits or is not ready, ends of the graph first: what they need comes with them."""
+    pending = [item for item in items if item["pending_run"] is not None]
+    steps = ["optaic worker --until-idle"] if pending else []
+    waiting = [item for item in items if item["next_step"] not in (None, *steps) and item["status"] != "running"]
     needed = {cause["upstream"] for item in waiting for cause in item["causes"]}
     ends = [item for item in waiting if item["target"] not in needed]
     if not ends:
-        return []
+        return steps
     ends.sort(key=lambda item: not item["next_step"].endswith("--recursive"))
-    return [ends[0]["next_step"], f"optaic why {ends[0]['target']}"]
+    return [*steps, ends[0]["next_step"], f"optaic why {ends[0]['target']}"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from optaic.cli import render
@@ -13,20 +16,22 @@ from optaic.cli.render import Heading
 def schedule_command() -> None:
     """List, pause and resume what runs by itself.
 
-    An instance with `schedule: {when: upstream}` runs as soon as all that it reads is ready and some of it is new. A
-    worker executes it: optaic worker.
+    An instance with `schedule: {when: upstream}` runs as soon as all that it reads is ready and some of it was read by
+    no completed official run. A worker executes it: optaic worker. After a failure it waits for a new version, or for
+    other code or config: optaic apply.
     """
 
 
 @schedule_command.command("list")
 @json_option
 def list_command(*, as_json: bool) -> None:
-    """List what runs by itself, and what it ran for last."""
+    """List what runs by itself, when it last did, and what waits because its last run came to nothing."""
     from optaic.client import connect
-    from optaic.ledger import schedules
+    from optaic.ledger.state import database_clock
+    from optaic.lifecycle.trigger import listed
 
     with connect() as ledger, ledger.runtime.database.read() as tx:
-        items = schedules.items(tx)
+        items, now = listed(tx), database_clock(tx)
     if as_json:
         render.print_items(items)
         return
@@ -41,18 +46,32 @@ def list_command(*, as_json: bool) -> None:
             Heading(name="paused"),
             Heading(name="last"),
             Heading(name="last run"),
+            Heading(name="waits", gives_way="wrap"),
         ],
         [
             [
                 f"{item['instance']}.{item['flow_kind']}",
                 item["when"],
                 "yes" if item["paused_at"] else "",
-                item["last_at"] or "",
-                (item["last_run"] or "")[: render.TIP_ID_LENGTH],
+                render.ago(item["last_at"], now),
+                render.tip_id(item["last_run"] or ""),
+                _waits(item["waits"]),
             ]
             for item in items
         ],
     )
+    steps = [item["waits"]["next_step"] for item in items if item["waits"] is not None]
+    if steps:
+        render.say()
+        render.tell_next(*steps)
+
+
+def _waits(waits: Mapping[str, Any] | None) -> str:
+    """Say what a flow waits for although all that it reads is ready."""
+    if waits is None:
+        return ""
+    until = "something new" if waits["until"] is None else render.iso(waits["until"])
+    return f"for {until}: run {render.tip_id(waits['run_id'])} {waits['status']}: {waits['message']} [{waits['code']}]"
 
 
 @schedule_command.command("pause")

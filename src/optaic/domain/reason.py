@@ -21,6 +21,8 @@ class ReasonCode(StrEnum):
     """A principal asked for it."""
     OVERTAKEN = "overtaken"
     """While it waited, another run has made its flow of newer inputs, config or code."""
+    SUPERSEDED = "superseded"
+    """What a trigger had recorded it for was done by another run before it started, or with other code or config."""
     FLOW_ERROR = "flow_error"
     """The flow's code raised."""
     INVALID_EXPRESSION = "invalid_expression"

@@ -22,7 +22,8 @@ class Run:
 
     Times are aware and UTC, by the database's clock. `attempt` is the number of the last attempt, 0 before the first.
     `lease_expires_at` is that of the open attempt, None when there is none; `ledger_now` is the database's clock when
-    the run was read, so that a reader can see a lost lease without writing.
+    the run was read, so that a reader can see a lost lease without writing. `triggered_by` says what set the run off,
+    as JSON: the versions of upstreams, or the plan; None for what somebody asked for.
     """
 
     id: uuid.UUID
@@ -64,6 +65,7 @@ class Run:
     worker: str | None
     ledger_now: dt.datetime
     reproduces_id: uuid.UUID | None = None
+    triggered_by: Mapping[str, Any] | None = None
 
     @property
     def slug(self) -> str:

@@ -19,7 +19,7 @@ class RunStatus(StrEnum):
     FAILED = "failed"
     """Ended without its outputs, with a reason."""
     CANCELLED = "cancelled"
-    """Stopped because a principal asked for it."""
+    """Stopped because a principal asked for it, or because nothing needed it any more."""
 
     @property
     def is_terminal(self) -> bool:

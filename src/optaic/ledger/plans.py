@@ -8,15 +8,16 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import Row, Select, and_, delete, func, or_, select
 
-from optaic.domain.identifier import prefix_range
+from optaic.domain.identifier import new_id, prefix_range
 from optaic.domain.kind import target_name
 from optaic.domain.plan import Plan, PlanMode, PlannedStep, PlanStatus, Step, StepStatus, distinct_causes
 from optaic.domain.run import Run
 from optaic.errors import InvalidInputError, NotFoundError
 from optaic.ledger import runs
 from optaic.ledger.bulk import insert_columns, plain_id
+from optaic.ledger.columns import among
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import (
     attempts,
@@ -250,3 +251,109 @@ def attempts_since(tx: Transaction, plan_id: uuid.UUID, since: dt.datetime) -> l
         )
     )
     return list(tx.conn.execute(query).all())
+
+
+def _keep_cancelled(
+    tx: Transaction,
+    plan_id: uuid.UUID,
+    left: Sequence[Row[Any]],
+    batches: Mapping[uuid.UUID, int],
+    *,
+    others: Mapping[uuid.UUID, uuid.UUID],
+    reason: Mapping[str, Any],
+) -> None:
+    """Give a plan steps of its own that have ended as cancelled, in the place of those that it has left."""
+    copies = {row.id: new_id() for row in left}
+    told = [
+        {**reason, "message": f"{reason['message']}; plan {other} goes on with it", "next_step": f"optaic plan {other}"}
+        for other in (others[row.id] for row in left)
+    ]
+    insert_columns(
+        tx,
+        plan_steps,
+        {
+            "id": list(copies.values()),
+            "flow_id": [row.flow_id for row in left],
+            "status": [StepStatus.CANCELLED] * len(left),
+            "causes": [json.dumps(row.causes) for row in left],
+            "is_needed": [row.is_needed for row in left],
+            "reason": [json.dumps(one) for one in told],
+            "created_at": [row.created_at for row in left],
+        },
+        now="ended_at",
+    )
+    insert_columns(
+        tx,
+        plan_members,
+        {
+            "plan_id": [plan_id] * len(left),
+            "step_id": list(copies.values()),
+            "batch": [batches[row.id] for row in left],
+        },
+    )
+    # Their order, among themselves and with the plan's other steps; nothing waits for what has ended.
+    query = select(plan_step_edges.c.step_id, plan_step_edges.c.upstream_step_id).where(
+        plan_step_edges.c.tenant_id == tx.tenant_id,
+        among(plan_step_edges.c.step_id, batches.keys(), is_postgresql=tx.is_postgresql),
+    )
+    edges = [
+        (copies.get(row.step_id, row.step_id), copies.get(row.upstream_step_id, row.upstream_step_id))
+        for row in tx.conn.execute(query)
+        if row.step_id in copies or row.upstream_step_id in copies
+    ]
+    insert_columns(
+        tx, plan_step_edges, {"step_id": [one for one, _ in edges], "upstream_step_id": [other for _, other in edges]}
+    )
+
+
+def leave_shared(tx: Transaction, plan_id: uuid.UUID, reason: Mapping[str, Any]) -> dict[uuid.UUID, uuid.UUID | None]:
+    """Take a plan out of the steps that have not ended and that another plan needs too.
+
+    The plan keeps a step of its own in the place of each, which has ended as cancelled: so it shows all that it had.
+
+    Parameters
+    ----------
+    tx
+        An open transaction.
+    plan_id
+        The plan, which has been asked to stop.
+    reason
+        Why, as JSON; which other plan goes on with the step is added.
+
+    Returns
+    -------
+    dict
+        Its other steps that have not ended, and the run of each.
+    """
+    # By lists of ids, not by joins: of a plan that was just recorded PostgreSQL has no statistics, and would go through
+    # all steps for each step.
+    is_postgresql = tx.is_postgresql
+    members = select(plan_members.c.step_id, plan_members.c.batch).where(
+        plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id
+    )
+    batches = {row.step_id: row.batch for row in tx.conn.execute(members)}
+    query = select(plan_steps).where(
+        plan_steps.c.tenant_id == tx.tenant_id,
+        plan_steps.c.ended_at.is_(None),
+        among(plan_steps.c.id, batches.keys(), is_postgresql=is_postgresql),
+    )
+    open_steps = {row.id: row for row in tx.conn.execute(query)}
+    running = select(plans.c.id).where(
+        plans.c.tenant_id == tx.tenant_id, plans.c.status == PlanStatus.RUNNING, plans.c.id != plan_id
+    )
+    others = select(plan_members.c.step_id, plan_members.c.plan_id).where(
+        plan_members.c.tenant_id == tx.tenant_id,
+        plan_members.c.plan_id.in_(running),
+        among(plan_members.c.step_id, open_steps.keys(), is_postgresql=is_postgresql),
+    )
+    shared = {row.step_id: row.plan_id for row in tx.conn.execute(others)}
+    if shared:
+        tx.conn.execute(
+            delete(plan_members).where(
+                plan_members.c.tenant_id == tx.tenant_id,
+                plan_members.c.plan_id == plan_id,
+                among(plan_members.c.step_id, shared, is_postgresql=is_postgresql),
+            )
+        )
+        _keep_cancelled(tx, plan_id, [open_steps[one] for one in shared], batches, others=shared, reason=reason)
+    return {step_id: row.run_id for step_id, row in open_steps.items() if step_id not in shared}

@@ -30,8 +30,8 @@ from optaic.ledger.tables import EXTENSIONS, attempts, flows, instances, runs
 
 _NAMES = (
     "id type flow_id instance_id revision_id definition_version_id source_digest standing status reason_code "
-    "reason_message reason_next_step mode priority timeout_seconds retry_policy trigger plan_step_id retry_of_id "
-    "reproduces_id "
+    "reason_message reason_next_step mode priority timeout_seconds retry_policy trigger triggered_by plan_step_id "
+    "retry_of_id reproduces_id "
     "params seed as_of fingerprint is_forced engine submitted_at submitted_by available_at started_at ended_at attempt "
     "cancel_requested_at progress_pct progress_note metrics_json "
 )
@@ -108,6 +108,7 @@ def _to_run(
         timeout_seconds=row.timeout_seconds,
         retry_policy=RetryPolicy.from_json(row.retry_policy),
         trigger=row.trigger,
+        triggered_by=row.triggered_by,
         plan_step_id=row.plan_step_id,
         retry_of_id=row.retry_of_id,
         reproduces_id=row.reproduces_id,

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, and_, insert, select, update
 
 from optaic.domain.identifier import new_id
+from optaic.domain.kind import target_name
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Transaction
 from optaic.ledger.tables import flows, instances, runs, schedules
@@ -48,9 +49,28 @@ def declare(tx: Transaction, flow_id: uuid.UUID, wanted: Mapping[str, Any] | Non
 
 
 def upstream_triggers(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> list[Row[Any]]:
-    """Read the live triggers on upstreams that are not paused: `id`, `flow_id`, and what the last run was for."""
+    """Read the live triggers on upstreams that are not paused: `id`, `flow_id`, and the run that each last set off.
+
+    Of that run: `run_id`, `triggered_by`, `status`, `ended_at`, its reason, and its revision and code beside those of
+    the flow. All rows have `ledger_now`.
+    """
     query = (
-        select(schedules.c.id, schedules.c.flow_id, runs.c.triggered_by)
+        select(
+            schedules.c.id,
+            schedules.c.flow_id,
+            flows.c.revision_id.label("flow_revision_id"),
+            flows.c.definition_version_id.label("flow_definition_version_id"),
+            runs.c.id.label("run_id"),
+            runs.c.triggered_by,
+            runs.c.status,
+            runs.c.reason_code,
+            runs.c.reason_message,
+            runs.c.reason_next_step,
+            runs.c.ended_at,
+            runs.c.revision_id,
+            runs.c.definition_version_id,
+            db_now().label("ledger_now"),
+        )
         .join(flows, and_(flows.c.tenant_id == schedules.c.tenant_id, flows.c.id == schedules.c.flow_id))
         .outerjoin(runs, and_(runs.c.tenant_id == schedules.c.tenant_id, runs.c.id == schedules.c.last_run_id))
         .where(
@@ -85,23 +105,35 @@ def set_paused(tx: Transaction, flow_id: uuid.UUID, *, is_paused: bool) -> int:
     ).rowcount
 
 
-def items(tx: Transaction) -> list[dict[str, Any]]:
-    """Give the live schedules by instance, as JSON-ready items: what they wait for, and what they last set off."""
+def items(tx: Transaction) -> list[tuple[uuid.UUID, dict[str, Any]]]:
+    """Give the live schedules by instance, each with its flow and as an item: when it fires, and what it last set off.
+
+    Instants are aware and UTC.
+    """
     query = (
-        select(schedules, instances.c.name.label("instance"), flows.c.kind.label("flow_kind"))
+        select(
+            schedules,
+            instances.c.name.label("instance"),
+            instances.c.kind.label("instance_kind"),
+            flows.c.kind.label("flow_kind"),
+        )
         .join(flows, and_(flows.c.tenant_id == schedules.c.tenant_id, flows.c.id == schedules.c.flow_id))
         .join(instances, and_(instances.c.tenant_id == flows.c.tenant_id, instances.c.id == flows.c.instance_id))
         .where(schedules.c.tenant_id == tx.tenant_id, schedules.c.ended_at.is_(None), flows.c.archived_at.is_(None))
         .order_by(instances.c.name, flows.c.kind)
     )
     return [
-        {
-            "instance": row.instance,
-            "flow_kind": row.flow_kind,
-            "when": row.spec["when"],
-            "paused_at": None if row.paused_at is None else row.paused_at.isoformat(timespec="seconds"),
-            "last_at": None if row.last_at is None else row.last_at.isoformat(timespec="seconds"),
-            "last_run": None if row.last_run_id is None else str(row.last_run_id),
-        }
+        (
+            row.flow_id,
+            {
+                "instance": row.instance,
+                "flow_kind": row.flow_kind,
+                "target": target_name(row.instance, row.instance_kind, row.flow_kind),
+                "when": row.spec["when"],
+                "paused_at": row.paused_at,
+                "last_at": row.last_at,
+                "last_run": None if row.last_run_id is None else str(row.last_run_id),
+            },
+        )
         for row in tx.conn.execute(query)
     ]

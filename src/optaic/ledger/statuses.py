@@ -68,6 +68,15 @@ def read(tx: Transaction, flow_ids: Collection[uuid.UUID] | None = None) -> Sequ
     return tx.conn.execute(query).all()
 
 
+def waiting(tx: Transaction) -> dict[uuid.UUID, uuid.UUID]:
+    """Read the oldest official run of each flow that waits for a worker, by flow."""
+    query = select(runs.c.flow_id, runs.c.id).where(
+        runs.c.tenant_id == tx.tenant_id, ledger_runs.IS_PENDING, runs.c.standing == literal_column("'official'")
+    )
+    newest_first = query.order_by(runs.c.submitted_at.desc(), runs.c.id.desc())
+    return {row.flow_id: row.id for row in tx.conn.execute(newest_first)}
+
+
 def _last_run(*, is_postgresql: bool) -> ColumnElement[str]:
     """Give the newest run of a flow: a look at the end of an index, however many it has."""
     return (

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Row, and_, bindparam, exists, insert, select, update
 
 from optaic.domain.plan import PlanStatus, StepStatus
 from optaic.domain.sharing import Read
@@ -128,7 +128,7 @@ def next_steps(tx: Transaction, ended_ids: Collection[uuid.UUID]) -> list[Row[An
     Returns
     -------
     list of Row
-        `id`, `flow_id`, `is_needed`, in the order of planning.
+        `id`, `flow_id`, `is_needed` and `is_archived` (whether its flow was archived since), in the order of planning.
     """
     upstream, waits = plan_steps.alias("upstream"), plan_step_edges.alias("waits")
     open_upstream = exists().where(
@@ -138,11 +138,16 @@ def next_steps(tx: Transaction, ended_ids: Collection[uuid.UUID]) -> list[Row[An
         upstream.c.id == waits.c.upstream_step_id,
         upstream.c.status.not_in([StepStatus.DONE, StepStatus.NOT_NEEDED]),
     )
-    query = select(plan_steps.c.id, plan_steps.c.flow_id, plan_steps.c.is_needed).where(
-        plan_steps.c.tenant_id == tx.tenant_id,
-        plan_steps.c.status == StepStatus.WAITING,
-        plan_steps.c.id.in_(_followers(tx, ended_ids)),
-        ~open_upstream,
+    is_archived = flows.c.archived_at.is_not(None).label("is_archived")
+    query = (
+        select(plan_steps.c.id, plan_steps.c.flow_id, plan_steps.c.is_needed, is_archived)
+        .join(flows, and_(flows.c.tenant_id == plan_steps.c.tenant_id, flows.c.id == plan_steps.c.flow_id))
+        .where(
+            plan_steps.c.tenant_id == tx.tenant_id,
+            plan_steps.c.status == StepStatus.WAITING,
+            plan_steps.c.id.in_(_followers(tx, ended_ids)),
+            ~open_upstream,
+        )
     )
     return list(tx.conn.execute(query.order_by(plan_steps.c.id)).all())
 
@@ -340,44 +345,3 @@ def ask_to_stop(tx: Transaction, plan_id: uuid.UUID) -> None:
         .where(plans.c.tenant_id == tx.tenant_id, plans.c.id == plan_id)
         .values(cancel_requested_at=db_now())
     )
-
-
-def leave_shared(tx: Transaction, plan_id: uuid.UUID) -> dict[uuid.UUID, uuid.UUID | None]:
-    """Take a plan out of the steps that have not ended and that another plan needs too.
-
-    Returns
-    -------
-    dict
-        Its other steps that have not ended, and the run of each.
-    """
-    # By lists of ids, not by joins: of a plan that was just recorded PostgreSQL has no statistics, and would go through
-    # all steps for each step.
-    is_postgresql = tx.is_postgresql
-    members = select(plan_members.c.step_id).where(
-        plan_members.c.tenant_id == tx.tenant_id, plan_members.c.plan_id == plan_id
-    )
-    member_ids = list(tx.conn.execute(members).scalars())
-    query = select(plan_steps.c.id, plan_steps.c.run_id).where(
-        plan_steps.c.tenant_id == tx.tenant_id,
-        plan_steps.c.ended_at.is_(None),
-        among(plan_steps.c.id, member_ids, is_postgresql=is_postgresql),
-    )
-    open_steps = {row.id: row.run_id for row in tx.conn.execute(query)}
-    running = select(plans.c.id).where(
-        plans.c.tenant_id == tx.tenant_id, plans.c.status == PlanStatus.RUNNING, plans.c.id != plan_id
-    )
-    others = select(plan_members.c.step_id).where(
-        plan_members.c.tenant_id == tx.tenant_id,
-        plan_members.c.plan_id.in_(running),
-        among(plan_members.c.step_id, open_steps.keys(), is_postgresql=is_postgresql),
-    )
-    shared = set(tx.conn.execute(others).scalars())
-    if shared:
-        tx.conn.execute(
-            delete(plan_members).where(
-                plan_members.c.tenant_id == tx.tenant_id,
-                plan_members.c.plan_id == plan_id,
-                among(plan_members.c.step_id, shared, is_postgresql=is_postgresql),
-            )
-        )
-    return {step_id: run_id for step_id, run_id in open_steps.items() if step_id not in shared}

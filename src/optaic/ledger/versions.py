@@ -370,6 +370,14 @@ def open_run_ids(tx: Transaction) -> set[uuid.UUID]:
     return set(tx.conn.execute(query).scalars())
 
 
+def published(tx: Transaction, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, uuid.UUID]]:
+    """Read the number of some versions, and the run that published each, in one statement."""
+    query = select(versions.c.id, versions.c.number, versions.c.run_id).where(
+        versions.c.tenant_id == tx.tenant_id, versions.c.id.in_(list(ids))
+    )
+    return {row.id: (row.number, row.run_id) for row in tx.conn.execute(query)}
+
+
 def numbers(tx: Transaction, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     """Read the numbers of some versions, in one statement."""
     query = select(versions.c.id, versions.c.number).where(

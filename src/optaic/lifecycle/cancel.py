@@ -18,7 +18,7 @@ from optaic.ledger import activities, attempts, bulk, plans, runs, steps
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import plan
+from optaic.lifecycle import plan, trigger
 
 
 def cancel(database: Database, run_id: uuid.UUID) -> Run:
@@ -41,6 +41,8 @@ def cancel(database: Database, run_id: uuid.UUID) -> Run:
         lock_graph(tx)
         run = _stop(tx, run_id)
         plan.advance(tx, run)
+        if run.status.is_terminal:
+            trigger.fire(tx, [run.flow_id])
         return run
 
 
@@ -67,19 +69,23 @@ def cancel_plan(database: Database, plan_id: uuid.UUID) -> Plan:
         if asked.cancel_requested_at is None:
             steps.ask_to_stop(tx, plan_id)
             activities.record(tx, "plan.cancel_requested", plan_id, {"target": asked.target})
-        mine = steps.leave_shared(tx, plan_id)
+        told = {
+            "code": ReasonCode.CANCELLED,
+            "message": f"plan {plan_id} was cancelled",
+            "next_step": f"to plan it again: optaic run {asked.target} --recursive",
+        }
+        mine = plans.leave_shared(tx, plan_id, told)
         # Who claims, completes or gives back a run at this moment comes before or after, not in between.
         found = bulk.lock_runs(tx, [run_id for run_id in mine.values() if run_id is not None])
         running = {run.id for run in found if run.status is RunStatus.RUNNING}
         reason = Reason(
             code=ReasonCode.CANCELLED,
             message=f"plan {plan_id} was cancelled before it started",
-            next_step=f"to plan it again: optaic run {asked.target} --recursive",
+            next_step=told["next_step"],
         )
         bulk.cancel_pending(tx, [run for run in found if run.id not in running], reason)
         _ask_to_stop(tx, [run for run in found if run.id in running])
         over = [step_id for step_id, run_id in mine.items() if run_id not in running]
-        told = {"code": ReasonCode.CANCELLED, "message": f"plan {plan_id} was cancelled"}
         steps.end_steps(tx, over, StepStatus.CANCELLED, told)
         if len(over) == len(mine):
             plan.close(tx, plan_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,7 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, instance_revisions, plan_members
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import pins, plan
+from optaic.lifecycle import pins, plan, trigger
 from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
 from optaic.lifecycle.overtaken import overtaken
 
@@ -117,7 +117,8 @@ def claim(
 
     In one transaction: the attempt is opened under a lease by the database's clock, the run becomes `running`, and, on
     its first attempt, its inputs are pinned. A run whose inputs cannot be pinned fails, with the reason, and the next
-    is taken; so does one that cannot be started from what the ledger holds of it. One that was overtaken is cancelled.
+    is taken; so does one that cannot be started from what the ledger holds of it. One that was overtaken, and what a
+    trigger has recorded and is not needed any more, is cancelled.
 
     Parameters
     ----------
@@ -154,23 +155,23 @@ def claim(
                 held = _start(tx, found, worker, lease)
         except (LedgerError, MemoryError):
             raise
-        except _Overtaken as late:
-            _end(database, late.run_id, late.reason, transitions.cancel_pending)
-            continue
         except _Refused as refused:
-            _end(database, refused.run_id, refused.reason, transitions.refuse)
+            _end(database, refused.run_id, refused.reason)
             continue
         except Exception as error:
             if isinstance(error, IntegrityError) and _ONE_OFFICIAL in str(error.orig):
                 continue  # two official runs of one flow were claimed at the same moment; the index let one through
             if found is None:
                 raise
-            _end(database, found, _unstartable(found, error), transitions.refuse)
+            _end(database, found, _unstartable(found, error))
             continue
         return held
 
 
 _ONE_OFFICIAL = "uq_runs_one_official_running"
+
+_NOT_NEEDED = frozenset({ReasonCode.OVERTAKEN, ReasonCode.SUPERSEDED})
+"""Why a run that is not to start is cancelled, and has not failed."""
 
 
 def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None, plan_id: uuid.UUID | None) -> uuid.UUID | None:
@@ -186,7 +187,7 @@ def _find(tx: Transaction, engine: str, run_id: uuid.UUID | None, plan_id: uuid.
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, and no error
-    """A run cannot start, because an input cannot be pinned."""
+    """A run is not to start: an input cannot be pinned, or nothing needs it any more."""
 
     def __init__(self, run_id: uuid.UUID, reason: Reason) -> None:
         super().__init__(reason.message)
@@ -194,14 +195,12 @@ class _Refused(Exception):  # noqa: N818 - an answer, and no error
         self.reason = reason
 
 
-class _Overtaken(_Refused):
-    """A run is not to start any more, because its flow stands on what is newer."""
-
-
 def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta) -> Claim:
     """Open an attempt; what was written is undone if it raises."""
     run = runs.get(tx, run_id)
     flow = catalog.get_flow(tx, run.flow_id)
+    if (superseded := trigger.superseded(tx, run, flow)) is not None:
+        raise _Refused(run.id, superseded)
     revision = _revision(tx, run)
     origin = trace(tx, run)
     if run.attempt == 0 and origin is not None:
@@ -211,7 +210,7 @@ def _start(tx: Transaction, run_id: uuid.UUID, worker: str, lease: dt.timedelta)
         if refusal is not None:
             raise _Refused(run.id, refusal)
     if origin is None and (reason := overtaken(tx, run, flow)) is not None:
-        raise _Overtaken(run.id, reason)
+        raise _Refused(run.id, reason)
     attempt = run.attempt + 1
     started = runs.change(tx, run, transitions.start(run), payload={"worker": worker})
     attempts.open_attempt(tx, run.id, attempt, worker, lease)
@@ -230,17 +229,17 @@ def _unstartable(run_id: uuid.UUID, error: Exception) -> Reason:
     )
 
 
-def _end(
-    database: Database, run_id: uuid.UUID, reason: Reason, transition: Callable[[Run, Reason], transitions.Transition]
-) -> None:
-    """End a run that cannot be started; left alone, it would be met again at every poll, before all others.
+def _end(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
+    """End a run that is not to start; left alone, it would be met again at every poll, before all others.
 
     In a transaction of its own, because plans are written under the graph lock, which comes before the run.
     """
     with suppress(ConflictError), database.write(actor_id=SYSTEM_ID) as tx:  # another may have ended it meanwhile
         lock_graph(tx)
         run = runs.get(tx, run_id)
+        transition = transitions.cancel_pending if reason.code in _NOT_NEEDED else transitions.refuse
         plan.advance(tx, runs.change(tx, run, transition(run, reason)))
+        trigger.fire(tx, [run.flow_id])
 
 
 def _outside(full: limits.FullScopes) -> Sequence[ColumnElement[bool]]:

@@ -201,6 +201,8 @@ def end_attempt(
                     .values(last_attempt_run_id=run.id, last_attempt_ok=ended_ok)
                 )
         plan.advance(tx, ended)
+        if run.standing is Standing.OFFICIAL and ended.status.is_terminal:
+            trigger.fire(tx, [run.flow_id])
         return ended
 
 

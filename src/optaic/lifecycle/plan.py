@@ -264,7 +264,7 @@ def advance(tx: Transaction, run: Run) -> None:
         return  # the plan was cancelled, and its step ended with it
     if run.status is not RunStatus.COMPLETED:
         is_cancelled = run.status is RunStatus.CANCELLED
-        own = None if run.reason is None else {"code": run.reason.code, "message": run.reason.message}
+        own = None if run.reason is None else _plain(run.reason, run)
         steps.end_steps(tx, [step.id], StepStatus.CANCELLED if is_cancelled else StepStatus.FAILED, own)
         _close(tx, {step.id} | steps.block_followers(tx, step.id, _because(run)))
         return
@@ -314,7 +314,8 @@ def _go_on(tx: Transaction, ended: Collection[uuid.UUID]) -> set[uuid.UUID]:
     frontier = set(ended)
     while frontier:
         candidates = {row.id: row for row in steps.next_steps(tx, frontier)}
-        needed = {row.id for row in candidates.values() if row.is_needed}
+        # What was archived meanwhile is not "not needed": its step cannot run, and `_start` says so.
+        needed = {row.id for row in candidates.values() if row.is_needed or row.is_archived}
         needed |= _touched(tx, {row.id: row.flow_id for row in candidates.values() if row.id not in needed})
         frontier = candidates.keys() - needed
         if frontier:
@@ -364,9 +365,14 @@ def _start(tx: Transaction, flow_of: Mapping[uuid.UUID, uuid.UUID]) -> set[uuid.
     for step_id, flow_id in flow_of.items():
         if flow_id not in by_flow:
             name = catalog.get_flow(tx, flow_id).instance
-            reason = {"code": ReasonCode.CANCELLED, "message": f"{name} was archived while the plan ran"}
+            reason = {
+                "code": ReasonCode.CANCELLED,
+                "message": f"{name} was archived while the plan ran",
+                "next_step": "see what is declared now: optaic status; then plan it again",
+                "instance": name,
+            }
             steps.end_steps(tx, [step_id], StepStatus.CANCELLED, reason)
-            over |= {step_id} | steps.block_followers(tx, step_id, reason | {"instance": name})
+            over |= {step_id} | steps.block_followers(tx, step_id, reason | {"code": ReasonCode.UPSTREAM_FAILED})
     return over
 
 
