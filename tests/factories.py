@@ -36,6 +36,7 @@ def add_dataset(
     policies: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
     schema: Mapping[str, Any] | None = None,
+    freshness: Mapping[str, Any] | None = None,
     code_digest: str = "0" * 64,
 ) -> uuid.UUID:
     """Insert a dataset with its flow and its edges (role to upstream); give the flow's id."""
@@ -58,6 +59,7 @@ def add_dataset(
             config=config,
             config_digest=digest_of(config),
             policies=policies or {},
+            freshness_spec=freshness,
             definition_id=definition_id,
             definition_version_id=version_id,
         )[FlowKind.REFRESH]

@@ -10,8 +10,9 @@ import pytest
 
 from optaic.domain.plan import PlanStatus, StepStatus
 from optaic.errors import IdempotencyMismatchError
-from optaic.ledger import catalog, freshness
+from optaic.ledger import catalog, declaration, freshness
 from optaic.ledger.session import Database
+from optaic.lifecycle.cancel import cancel_plan
 from optaic.lifecycle.claim import claim
 from optaic.lifecycle.complete import end_attempt
 from tests.factories import LEASE, add_dataset, claim_run, submit_run
@@ -245,3 +246,15 @@ def test_a_plan_gives_way_to_what_has_been_made_of_newer_versions_meanwhile(data
     run = run_of(database, made, ended.steps[0].target)
     assert run.reason is not None
     assert (run.status, run.reason.code) == ("cancelled", "overtaken")
+
+
+def test_what_waits_for_something_that_is_read_no_more_is_not_shared(database: Database) -> None:
+    first = plan(database, "signal")
+    with database.write() as tx:
+        left_id = catalog.find_flow(tx, "left").id
+        declaration.end_inputs(tx, [edge.id for edge in catalog.inputs_of(tx, [left_id])])
+    second = plan(database, "left")
+    assert not {step.id for step in first.steps} & {step.id for step in second.steps}
+    cancel_plan(database, first.id)
+    assert work(database) == ["left"]
+    assert again(database, second).status is PlanStatus.COMPLETED, "it did not wait for what the other plan cancelled"

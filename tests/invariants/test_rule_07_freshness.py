@@ -7,288 +7,28 @@ reads say, agree with the definition applied to every flow anew. After a sweep w
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
-import uuid
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from sqlalchemy import select, update
 
-from optaic.domain.kind import FlowKind, InstanceKind
-from optaic.domain.reason import Reason
-from optaic.errors import UpstreamNotReadyError
-from optaic.flows.task import Result
 from optaic.ledger import catalog, downstream, freshness
 from optaic.ledger.columns import db_now
-from optaic.ledger.session import Database, lock_graph
-from optaic.ledger.tables import attempts, flows, runs, version_stages, versions
-from optaic.lifecycle.apply import apply
-from optaic.lifecycle.cancel import cancel
-from optaic.lifecycle.claim import Claim, claim
-from optaic.lifecycle.complete import complete, end_attempt
+from optaic.ledger.session import lock_graph
+from optaic.ledger.tables import version_stages, versions
 from optaic.lifecycle.propagate import propagate, sweep
-from optaic.lifecycle.rescue import rescue
-from optaic.project import InputSpec, InstanceSpec, Project
-from optaic.storage.objects import open_store
 from tests.conftest import NewDatabase
-from tests.factories import LEASE, dataset_result, submit_run
-from tests.recomputed import by_brute_force, check_plans, check_statuses, in_each_way, overdue, stored, summary
+from tests.graph_plans import PlannedGraph
+from tests.graphs import number
+from tests.recomputed import by_brute_force, check_plans, check_statuses, in_each_way, stored, summary
 from tests.rows import put
 
-ERROR = Reason(code="flow_error", message="ValueError: no", next_step="mend it")
-DAYS = [dt.date(2024, 1, day) for day in (2, 3, 4, 5)]
-COLUMNS = ("close", "volume")
-NAMES = tuple("abcdefg")
-CLOCK = {"kind": "clock"}
 
-some_columns = st.sampled_from([(), ("close",), ("volume",), COLUMNS])
-some_selector = st.sampled_from(
-    ["current", "current", "current", "current", "version:1", "version:2", "stage:champion"]
-)
-number = st.integers(0, 20)
-
-
-@dataclass
-class Declared:
-    """What the project file says of a dataset."""
-
-    n: int = 0
-    code: int = 0
-    inputs: dict[str, InputSpec] = field(default_factory=dict[str, InputSpec])
-    on_delayed: str = "wait"
-
-
-class Graph(RuleBasedStateMachine):
+class Everything(PlannedGraph):
     """Two to seven datasets that read each other, and whatever may happen to them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stack = ExitStack()
-        self.database = Database(self.stack.enter_context(self.make()))
-        self.root = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.store = open_store(str(self.root / "objects"))
-        self.declared: dict[str, Declared] = {}
-        self.held: list[Claim] = []
-        self.waiting: list[uuid.UUID] = []
-        self.project_folder = self.root / "project"
-        self.project_folder.mkdir()
-
-    def make(self) -> AbstractContextManager[str]:
-        raise NotImplementedError
-
-    def teardown(self) -> None:
-        self.database.close()
-        self.stack.close()
-
-    # ---------------------------------------------------------------------------------------------------- the project
-
-    def apply(self) -> None:
-        text = "".join(
-            f"def {name}(ctx, *, n: int = 0):\n    return {one.code}\n\n\n" for name, one in self.declared.items()
-        )
-        (self.project_folder / "sources.py").write_text(text)
-        specs = tuple(self.spec(name, one) for name, one in self.declared.items())
-        path = self.project_folder / "optaic.yaml"
-        project = Project(name="p", path=path, root=self.project_folder, instances=specs, digest="0" * 64)
-        apply(self.database, self.store, project, prune=True)
-
-    def spec(self, name: str, one: Declared) -> InstanceSpec:
-        expected = {"frequency": "irregular", "on_delayed": one.on_delayed}
-        shown = {role: f"{item.instance}{list(item.columns)}@{item.selector}" for role, item in one.inputs.items()}
-        return InstanceSpec(
-            name=name,
-            kind=InstanceKind.DATASET,
-            definition=f"sources:{name}",
-            params={"n": one.n},
-            inputs=tuple(one.inputs.values()),
-            flow_inputs={FlowKind.REFRESH: tuple(one.inputs.values())},
-            policies={},
-            freshness=expected,
-            schedule=None,
-            config={"inputs": shown, "key": ["date", "symbol"], "freshness": expected},
-            line=1,
-            column=1,
-        )
-
-    @initialize(size=st.integers(2, 7), edges=st.lists(st.booleans(), min_size=21, max_size=21))
-    def declare(self, size: int, edges: list[bool]) -> None:
-        wanted = iter(edges)
-        for position, name in enumerate(NAMES[:size]):
-            one = self.declared[name] = Declared()
-            for upstream in NAMES[:position]:
-                if next(wanted) or upstream == NAMES[position - 1]:
-                    one.inputs[upstream] = InputSpec(role=upstream, instance=upstream)
-        self.apply()
-        # Most of what can happen happens to what has run.
-        for name in self.declared:
-            self.refresh(name, Wanted())
-
-    def some_name(self, index: int) -> str:
-        names = sorted(self.declared)
-        return names[index % len(names)]
-
-    @rule(index=number)
-    def change_config(self, index: int) -> None:
-        one = self.declared[self.some_name(index)]
-        one.n = 1 - one.n
-        self.apply()
-
-    @rule(index=number)
-    def change_code(self, index: int) -> None:
-        one = self.declared[self.some_name(index)]
-        one.code = 1 - one.code
-        self.apply()
-
-    @rule(index=number)
-    def change_what_readers_do_when_it_is_late(self, index: int) -> None:
-        one = self.declared[self.some_name(index)]
-        one.on_delayed = "run" if one.on_delayed == "wait" else "wait"
-        self.apply()
-
-    @rule(index=number, other=number, columns=some_columns, selector=some_selector)
-    def change_an_edge(self, index: int, other: int, columns: tuple[str, ...], selector: str) -> None:
-        name, upstream = sorted((self.some_name(index), self.some_name(other)))[::-1]
-        if name != upstream:
-            self.declared[name].inputs[upstream] = InputSpec(
-                role=upstream, instance=upstream, columns=columns, selector=selector
-            )
-            self.apply()
-
-    @rule(index=number)
-    def remove_an_edge(self, index: int) -> None:
-        one = self.declared[self.some_name(index)]
-        if one.inputs:
-            del one.inputs[sorted(one.inputs)[index % len(one.inputs)]]
-            self.apply()
-
-    @rule(index=number)
-    def archive_or_declare_again(self, index: int) -> None:
-        name = NAMES[index % len(NAMES)]
-        if name not in self.declared:
-            self.declared[name] = Declared()
-        elif len(self.declared) > 1:
-            del self.declared[name]
-            for other in self.declared.values():
-                other.inputs.pop(name, None)
-        self.apply()
-
-    # ----------------------------------------------------------------------------------------------------------- runs
-
-    def submit(self, name: str, *, seed: int | None = None, is_forced: bool = True) -> uuid.UUID | None:
-        try:
-            return submit_run(self.database, name, seed=seed, is_forced=is_forced).id
-        except UpstreamNotReadyError:
-            return None
-
-    def start(self, run_id: uuid.UUID) -> Claim | None:
-        held = claim(self.database, worker="w", lease=LEASE, run_id=run_id)
-        if held is not None:
-            self.held.append(held)
-        return held
-
-    def refresh(self, name: str, result: Wanted) -> None:
-        run_id = self.submit(name)
-        if run_id is not None:
-            held = self.start(run_id)
-            if held is None:  # another run of it is running, or what it reads does not exist
-                self.waiting.append(run_id)
-            else:
-                self.complete(held, result)
-
-    def complete(self, held: Claim, result: Wanted) -> None:
-        self.held.remove(held)
-        complete(self.database, held.run.id, held.attempt, result.of(held))
-
-    @rule(
-        index=number,
-        is_changed=st.booleans(),
-        day=st.sampled_from(DAYS),
-        columns=some_columns,
-        until=st.sampled_from([None, *DAYS]),
-        unread=st.sampled_from([None, None, 0, 1]),
-    )
-    def refresh_one(
-        self,
-        index: int,
-        day: dt.date,
-        columns: tuple[str, ...],
-        until: dt.date | None,
-        unread: int | None,
-        *,
-        is_changed: bool,
-    ) -> None:
-        wanted = Wanted(is_changed=is_changed, day=day, columns=columns, until=until, unread=unread)
-        self.refresh(self.some_name(index), wanted)
-
-    @rule(until=st.sampled_from([None, *DAYS]))
-    def refresh_all(self, until: dt.date | None) -> None:
-        for name in sorted(self.declared):
-            self.refresh(name, Wanted(is_changed=False, until=until))
-
-    @rule(index=number, seed=st.sampled_from([None, None, 7]), is_forced=st.booleans())
-    def begin(self, index: int, seed: int | None, *, is_forced: bool) -> None:
-        """Start a run that will end some steps later: what it reads may be old by then."""
-        run_id = self.submit(self.some_name(index), seed=seed, is_forced=is_forced)
-        if run_id is not None and self.start(run_id) is None:
-            self.waiting.append(run_id)
-
-    @precondition(lambda self: self.held)
-    @rule(index=number, is_changed=st.booleans(), day=st.sampled_from(DAYS), until=st.sampled_from([None, *DAYS]))
-    def complete_what_runs(self, index: int, day: dt.date, until: dt.date | None, *, is_changed: bool) -> None:
-        self.complete(self.held[index % len(self.held)], Wanted(is_changed=is_changed, day=day, until=until))
-
-    @precondition(lambda self: self.held)
-    @rule(index=number, is_cancelled=st.booleans())
-    def end_what_runs(self, index: int, *, is_cancelled: bool) -> None:
-        held = self.held.pop(index % len(self.held))
-        if is_cancelled:
-            cancel(self.database, held.run.id)
-        end_attempt(self.database, held.run.id, held.attempt, ERROR)
-
-    @precondition(lambda self: self.held)
-    @rule(index=number)
-    def lose_what_runs(self, index: int) -> None:
-        held = self.held.pop(index % len(self.held))
-        with self.database.write() as tx:
-            tx.conn.execute(
-                update(attempts).where(attempts.c.run_id == held.run.id).values(lease_expires_at=db_now(-60.0))
-            )
-        assert rescue(self.database) == [held.run.id]
-        self.waiting.append(held.run.id)
-
-    @precondition(lambda self: self.waiting)
-    @rule(index=number)
-    def start_or_cancel_what_waits(self, index: int) -> None:
-        run_id = self.waiting.pop(index % len(self.waiting))
-        with self.database.read() as tx:
-            status = tx.conn.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar_one()
-        if status == "pending" and self.start(run_id) is None:
-            with self.database.read() as tx:
-                status = tx.conn.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar_one()
-            if status == "pending":
-                cancel(self.database, run_id)
-
-    # ---------------------------------------------------------------------------------------------- stages, the clock
-
-    def change(self, name: str, values: Mapping[str, Any]) -> uuid.UUID:
-        with self.database.write() as tx:
-            flow_id = catalog.find_flow(tx, name).id
-            tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(**values))
-        return flow_id
 
     @rule(index=number, version=number)
     def promote(self, index: int, version: int) -> None:
@@ -304,25 +44,10 @@ class Graph(RuleBasedStateMachine):
             readers = [edge.flow_id for edge in catalog.all_inputs(tx) if edge.upstream_flow_id == flow_id]
             propagate(tx, readers, cause={"kind": "promotion"})
 
-    @rule(index=number, hours=st.sampled_from([-1.0, -0.001, 0.0]), is_asked_since=st.booleans())
-    def let_the_deadline_pass(self, index: int, hours: float, *, is_asked_since: bool) -> None:
-        """Make the past reach what a calendar expects: nobody writes when time passes."""
-        name = self.some_name(index)
-        with self.database.read() as tx:
-            if catalog.find_flow(tx, name).id in overdue(tx):
-                return  # time passes once
-        at = db_now(hours * 3600)
-        self.change(name, {"ready_until": at, "source_asked_at": db_now() if is_asked_since else db_now(-7200.0)})
-
-    @rule(index=number)
-    def expect_the_next(self, index: int) -> None:
-        """Let a flow's data reach what is expected, as a completion or an apply does."""
-        with self.database.write() as tx:
-            lock_graph(tx)
-            flow_id = catalog.find_flow(tx, self.some_name(index)).id
-            until = db_now(3600.0)
-            tx.conn.execute(update(flows).where(flows.c.id == flow_id).values(ready_until=until))
-            propagate(tx, [flow_id], cause=CLOCK)
+    @rule(hours=st.sampled_from([1, 12, 36]))
+    def let_time_pass(self, hours: int) -> None:
+        """Let deadlines come: nobody writes when time passes."""
+        self.clock.tick(dt.timedelta(hours=hours))
 
     @rule()
     def sweep(self) -> None:
@@ -355,30 +80,6 @@ class Graph(RuleBasedStateMachine):
                 assert {flow_id: summary(state) for flow_id, state in by_brute_force(tx).items()} == stored(tx)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a refresh shall return."""
-
-    is_changed: bool = True
-    day: dt.date = DAYS[0]
-    columns: tuple[str, ...] = ()
-    until: dt.date | None = None
-    unread: int | None = None
-
-    def of(self, held: Claim) -> Result:
-        """Make the result: every input was read until a date, but for one that was not read at all."""
-        result = dataset_result(held, is_changed=self.is_changed, day=self.day)
-        assert result.dataset is not None
-        dataset = replace(result.dataset, changed_columns=self.columns if self.is_changed else ())
-        slices: dict[str, tuple[dt.date | None, dt.date | None] | None] = {}
-        for position, item in enumerate(held.task.inputs):
-            if position == self.unread:
-                slices[item.role] = None
-            elif self.until is not None:
-                slices[item.role] = (DAYS[0], self.until)
-        return replace(result, dataset=dataset, slices=slices)
-
-
 @in_each_way
 def test_the_cache_agrees_with_brute_force_after_every_step(
     new_database: NewDatabase, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few: int, many: int
@@ -386,7 +87,7 @@ def test_the_cache_agrees_with_brute_force_after_every_step(
     monkeypatch.setattr(downstream, "FEW", few)
     monkeypatch.setattr(downstream, "MANY", many)
 
-    class Here(Graph):
+    class Here(Everything):
         def make(self) -> AbstractContextManager[str]:
             return new_database()
 
@@ -395,3 +96,16 @@ def test_the_cache_agrees_with_brute_force_after_every_step(
     here = 4 if "postgresql" in request.node.name else 6
     examples = wanted.max_examples if wanted.max_examples > 100 else here
     run_state_machine_as_test(Here, settings=settings(wanted, max_examples=examples, stateful_step_count=20))
+
+
+def test_plans_go_on_in_order_on_their_snapshot_and_end_whatever_happens_meanwhile(
+    new_database: NewDatabase, request: pytest.FixtureRequest
+) -> None:
+    class Here(PlannedGraph):
+        def make(self) -> AbstractContextManager[str]:
+            return new_database()
+
+    wanted = settings.get_profile(settings.get_current_profile_name())
+    here = 8 if "postgresql" in request.node.name else 16
+    examples = wanted.max_examples if wanted.max_examples > 100 else here
+    run_state_machine_as_test(Here, settings=settings(wanted, max_examples=examples, stateful_step_count=30))

@@ -83,7 +83,9 @@ def shared_steps(
     for step in steps:
         for one in candidates.get(step.flow_id, ()):
             is_present = one.recorded is None or one.recorded == present.get(step.flow_id)
-            if is_present and all(reads_the_same(one, read) for read in reads.get(step.flow_id, ())):
+            # It may wait for a flow that is read no more: who shares it without that could wait for ever.
+            is_awaited = all(shared.get(flow_id) == step_id for flow_id, step_id in one.upstream.items())
+            if is_present and is_awaited and all(reads_the_same(one, read) for read in reads.get(step.flow_id, ())):
                 shared[step.flow_id] = one.id
                 break
     return shared

@@ -122,7 +122,7 @@ def complete(
         versions.insert_artifacts(tx, run_id, attempt, result.artifacts)
         if run.standing is Standing.OFFICIAL:
             readers = readers_of(tx, run.flow_id) if payload["version_id"] else []
-            settled = propagate(tx, [run.flow_id, *readers], cause={"kind": "run", "run_id": str(run_id)})
+            settled = propagate(tx, [run.flow_id], cause={"kind": "run", "run_id": str(run_id)}, readers=readers)
             plan.advance(tx, completed)
             trigger.fire(tx, {run.flow_id, *readers, *settled.own, *settled.downstream})
         return completed

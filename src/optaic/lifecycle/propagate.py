@@ -31,30 +31,40 @@ _READERS = (
 )
 
 
-def propagate(tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[str, Any]) -> freshness.Settled:
-    """Settle some flows and everything downstream, and tell of it in one activity, however many flows changed.
+def propagate(
+    tx: Transaction, flow_ids: Iterable[uuid.UUID], *, cause: Mapping[str, Any], readers: Iterable[uuid.UUID] = ()
+) -> freshness.Settled:
+    """Settle some flows and everything downstream, and tell of what changed.
+
+    What follows over edges is told in one activity with its change set, however many flows it reaches.
 
     Parameters
     ----------
     tx
         The transaction of the change; it holds the graph lock.
     flow_ids
-        Whose own facts have changed.
+        Whose own facts have changed; each whose freshness differs has an activity of its own.
     cause
         What happened, as JSON: the run, the apply, or the clock.
+    readers
+        Who reads what has changed: part of what follows.
     """
-    settled = freshness.settle(tx, flow_ids)
+    changed_ids = set(flow_ids)
+    reader_ids = set(readers) - changed_ids
+    settled = freshness.settle(tx, changed_ids | reader_ids)
     told: list[tuple[uuid.UUID | str, Mapping[str, Any]]] = [
         (flow_id, {"old_freshness": before, "freshness": after, "cause": dict(cause)})
         for flow_id, (before, after) in settled.own.items()
-        if before is not after
+        if before is not after and flow_id not in reader_ids
     ]
     activities.record_all(tx, "flow.status_changed", told)
+    reached = {flow_id: after for flow_id, (_, after) in settled.own.items() if flow_id in reader_ids}
+    reached |= settled.downstream
     changed: dict[str, list[str]] = {}
-    for flow_id, after in settled.downstream.items():
+    for flow_id, after in reached.items():
         changed.setdefault(after, []).append(str(flow_id))
     if changed:
-        facts = {"cause": dict(cause), "flows": len(settled.downstream), "changed": changed}
+        facts = {"cause": dict(cause), "flows": len(reached), "changed": changed}
         activities.record(tx, "lineage.staleness_propagated", str(cause.get("run_id", tx.tenant_id)), facts)
     return settled
 

@@ -66,7 +66,7 @@ def stage(database: Database, model: str, version: int, name: str) -> bool:
         _record(tx, flow, number=version, before=before, after=wanted)
         readers = stages.readers_by_stage(tx, flow.id)
         cause = {"kind": "stage", "model": flow.instance, "version": version, "stage": wanted}
-        settled = propagate(tx, readers, cause=cause)
+        settled = propagate(tx, [], cause=cause, readers=readers)
         trigger.fire(tx, {*readers, *settled.own, *settled.downstream})
         return True
 
