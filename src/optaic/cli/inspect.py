@@ -201,6 +201,7 @@ def _show(run: RunHandle, tried: list[Row[Any]], alerts: Sequence[Mapping[str, A
 
 def _print_run(run: RunHandle) -> None:
     record, now = run.record, run.record.ledger_now
+    by = f"{record.trigger}, by {run.submitted_by}"
     render.say(f"{render.strong(f'{record.instance}.{record.flow_kind}')}  {render.paint(run.status_text)}")
     facts = [
         ("run", str(record.id)),
@@ -210,7 +211,7 @@ def _print_run(run: RunHandle) -> None:
         ("reason", "" if record.reason is None else f"{record.reason.message} [{record.reason.code}]"),
         ("waits", _waits(run)),
         ("progress", _progress(run)),
-        ("submitted", f"{render.iso(record.submitted_at)} ({render.ago(record.submitted_at, now)}, {_by(run)})"),
+        ("submitted", f"{render.iso(record.submitted_at)} ({render.ago(record.submitted_at, now)}, {by})"),
         ("set off by", _set_off_by(run)),
         ("started", render.iso(record.started_at) if record.started_at else ""),
         ("ended", render.iso(record.ended_at) if record.ended_at else ""),
@@ -239,10 +240,6 @@ def _params(run: RunHandle) -> dict[str, Any]:
 
     params = dict(run.record.params)
     return with_effect(params, [item.role for item in run.inputs]) if run.type == "BacktestRun" else params
-
-
-def _by(run: RunHandle) -> str:
-    return f"{run.record.trigger}, by {run.submitted_by}"
 
 
 def _set_off_by(run: RunHandle) -> str:

@@ -217,9 +217,8 @@ def _hints(plan: PlanHandle) -> list[str]:
     for step in failed[:MANY_HINTS]:
         if not any(f"optaic logs {step.run_id}" in hint for hint in hints):
             hints.append(f"optaic logs {render.tip_id(step.run_id or '')}")
-    if failed:
-        hints.append(f"optaic run {plan.target} --recursive")
-    return hints or ["optaic status"]
+    again = [f"optaic run {plan.target} --recursive"] if failed else []
+    return [*hints, *again] or ["optaic status"]
 
 
 def print_steps(plan: PlanHandle) -> None:
@@ -318,9 +317,9 @@ class PlanWatch:
             run = records[row.run_id]
             if self._is_new(row.run_id, row.number, "start"):
                 again = f", attempt {row.number}" if row.number > 1 else ""
-                events.append((row.claimed_at, "start", f"{_name(run)} running{again}"))
+                events.append((row.claimed_at, "start", f"{run.instance}.{run.flow_kind} running{again}"))
             if row.ended_at is not None and self._is_new(row.run_id, row.number, "end"):
-                events.append((row.ended_at, "end", f"{_name(run)} {_ending(run, row.number)}"))
+                events.append((row.ended_at, "end", f"{run.instance}.{run.flow_kind} {_ending(run, row.number)}"))
         return [text for _, _, text in sorted(events)]
 
     def _is_new(self, run_id: uuid.UUID, number: int, what: str) -> bool:
@@ -348,10 +347,6 @@ def _ending(run: Run, attempt: int) -> str:
     if run.status.is_terminal and attempt == run.attempt:
         return f"{run.status} in {render.took(run.started_at, run.ended_at, run.ledger_now)}"
     return "pending"
-
-
-def _name(run: Run) -> str:
-    return f"{run.instance}.{run.flow_kind}"
 
 
 class _Live:
@@ -383,7 +378,7 @@ class _Live:
         )
         for run in progress.running:
             if run.id not in self._lines:
-                self._lines[run.id] = self._bar.add_task(_name(run), total=None, note="")
+                self._lines[run.id] = self._bar.add_task(f"{run.instance}.{run.flow_kind}", total=None, note="")
             pct = run.progress_pct
             self._bar.update(
                 self._lines[run.id],

@@ -18,7 +18,8 @@ from optaic.ledger import activities, attempts, bulk, plans, runs, steps
 from optaic.ledger.columns import among, db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import plan, trigger
+from optaic.lifecycle import trigger
+from optaic.lifecycle.advance import advance, close
 
 
 def cancel(database: Database, run_id: uuid.UUID) -> Run:
@@ -40,7 +41,7 @@ def cancel(database: Database, run_id: uuid.UUID) -> Run:
         # What a plan does next is decided under this lock, which comes before the run's.
         lock_graph(tx)
         run = _stop(tx, run_id)
-        plan.advance(tx, run)
+        advance(tx, run)
         if run.status.is_terminal:
             trigger.fire(tx, [run.flow_id])
         return run
@@ -88,7 +89,7 @@ def cancel_plan(database: Database, plan_id: uuid.UUID) -> Plan:
         over = [step_id for step_id, run_id in mine.items() if run_id not in running]
         steps.end_steps(tx, over, StepStatus.CANCELLED, told)
         if len(over) == len(mine):
-            plan.close(tx, plan_id)
+            close(tx, plan_id)
         return plans.get(tx, plan_id)
 
 

@@ -29,7 +29,8 @@ from optaic.ledger.columns import db_now
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, definition_versions, definitions, instance_revisions, plan_members
 from optaic.ledger.tables import runs as runs_table
-from optaic.lifecycle import pins, plan, trigger
+from optaic.lifecycle import pins, trigger
+from optaic.lifecycle.advance import advance
 from optaic.lifecycle.original import Origin, adopt, copy_pins, trace
 from optaic.lifecycle.overtaken import overtaken
 
@@ -238,7 +239,7 @@ def _end(database: Database, run_id: uuid.UUID, reason: Reason) -> None:
         lock_graph(tx)
         run = runs.get(tx, run_id)
         transition = transitions.cancel_pending if reason.code in _NOT_NEEDED else transitions.refuse
-        plan.advance(tx, runs.change(tx, run, transition(run, reason)))
+        advance(tx, runs.change(tx, run, transition(run, reason)))
         trigger.fire(tx, [run.flow_id])
 
 

@@ -30,7 +30,8 @@ from optaic.ledger.columns import UtcDateTime
 from optaic.ledger.rows import insert_rows
 from optaic.ledger.session import Database, Transaction, lock_graph
 from optaic.ledger.tables import EXTENSIONS, flows, run_inputs, run_metrics
-from optaic.lifecycle import plan, trigger
+from optaic.lifecycle import trigger
+from optaic.lifecycle.advance import advance
 from optaic.lifecycle.expect import good_until, prepare
 from optaic.lifecycle.propagate import propagate, readers_of
 
@@ -123,7 +124,7 @@ def complete(
         if run.standing is Standing.OFFICIAL:
             readers = readers_of(tx, run.flow_id) if payload["version_id"] else []
             settled = propagate(tx, [run.flow_id], cause={"kind": "run", "run_id": str(run_id)}, readers=readers)
-            plan.advance(tx, completed)
+            advance(tx, completed)
             trigger.fire(tx, {run.flow_id, *readers, *settled.own, *settled.downstream})
         return completed
 
@@ -200,7 +201,7 @@ def end_attempt(
                     .where(flows.c.tenant_id == tx.tenant_id, flows.c.id == run.flow_id)
                     .values(last_attempt_run_id=run.id, last_attempt_ok=ended_ok)
                 )
-        plan.advance(tx, ended)
+        advance(tx, ended)
         if run.standing is Standing.OFFICIAL and ended.status.is_terminal:
             trigger.fire(tx, [run.flow_id])
         return ended
