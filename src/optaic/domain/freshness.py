@@ -89,8 +89,7 @@ class Cause:
         found: dict[str, Any] = {"kind": self.kind.value, "detail": self.detail, "upstream": self.upstream}
         found["stale_from"] = None if self.stale_from == EVERYTHING else self.stale_from.isoformat()
         for name in ("run_id", "version", "revision", "digest", "date", "next_step"):
-            value = getattr(self, name)
-            if value is not None:
+            if (value := getattr(self, name)) is not None:
                 found[name] = value if isinstance(value, int) else str(value)
         return found
 
