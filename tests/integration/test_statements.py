@@ -166,7 +166,7 @@ def test_the_freshness_of_fifty_flows_is_four_statements(database: Database) -> 
     assert count(database, status) == few == 4
 
 
-def test_the_status_of_a_project_is_two_statements_if_all_is_ready_and_two_more_to_tell_which_upstreams_are_not(
+def test_the_status_of_a_project_is_three_statements_if_all_is_ready_and_three_more_to_tell_what_is_not(
     database: Database,
 ) -> None:
     def status() -> set[str]:
@@ -178,11 +178,11 @@ def test_the_status_of_a_project_is_two_statements_if_all_is_ready_and_two_more_
         add_reader(database, name, width)
         refresh(database, name)
         assert status() == {"ready"}
-        assert count(database, status) == 2
+        assert count(database, status) == 3
     for number in range(10):
         add_dataset(database, f"new_{number}", inputs={"new": f"new_{number - 1}"} if number else {})
     assert status() == {"ready", "not_initialized"}
-    assert count(database, status) == 4
+    assert count(database, status) == 6
 
 
 def test_the_status_of_one_more_flow_costs_few_calls_also_if_it_has_never_run(database: Database) -> None:
