@@ -271,19 +271,25 @@ def test_an_upstream_that_was_archived_is_refused_by_name(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "problem"),
+    ("selector", "problem", "next_step"),
     [
-        ("stage:champion", "returns reads stage:champion of prices, which is no model: its versions have no stages"),
-        ("stage:best", "which is no model"),
+        (
+            "stage:champion",
+            "returns reads stage:champion of prices, which is no model: its versions have no stages",
+            "select current or version:N",
+        ),
+        ("stage:best", "'best' is not a stage", "use one of: stage:candidate, stage:champion, stage:archived"),
     ],
 )
-def test_a_stage_of_what_has_none_is_refused_with_its_place(home: Home, selector: str, problem: str) -> None:
+def test_a_stage_that_there_cannot_be_is_refused_with_its_place(
+    home: Home, selector: str, problem: str, next_step: str
+) -> None:
     reads = RETURNS.replace("'prices[close]'", f"{{from: prices, select: '{selector}'}}")
     before = rows(home.database)
     with pytest.raises(InvalidInputError, match=problem) as refused:
         home.apply(PRICES + reads)
     assert "optaic.yaml:4:" in refused.value.message
-    assert refused.value.next_step == "select current or version:N"
+    assert refused.value.next_step == next_step
     assert rows(home.database) == before
 
 
