@@ -40,9 +40,7 @@ NAMES = tuple("abcdefg")
 LEASE = dt.timedelta(days=1000)  # what runs outlives the ticks of the clock, until it is lost on purpose
 
 some_columns = st.sampled_from([(), ("close",), ("volume",), COLUMNS])
-some_selector = st.sampled_from(
-    ["current", "current", "current", "current", "version:1", "version:2", "stage:champion"]
-)
+some_selector = st.sampled_from(["current", "current", "current", "current", "version:1", "version:2"])
 some_expectation = st.sampled_from(
     [
         {"frequency": "irregular"},

@@ -13,36 +13,16 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
-from sqlalchemy import select, update
 
-from optaic.ledger import catalog, downstream, freshness
-from optaic.ledger.columns import db_now
-from optaic.ledger.session import lock_graph
-from optaic.ledger.tables import version_stages, versions
-from optaic.lifecycle.propagate import propagate, sweep
+from optaic.ledger import downstream, freshness
+from optaic.lifecycle.propagate import sweep
 from tests.conftest import NewDatabase
 from tests.graph_plans import PlannedGraph
-from tests.graphs import number
 from tests.recomputed import by_brute_force, check_plans, check_statuses, in_each_way, stored, summary
-from tests.rows import put
 
 
 class Everything(PlannedGraph):
     """Two to seven datasets that read each other, and whatever may happen to them."""
-
-    @rule(index=number, version=number)
-    def promote(self, index: int, version: int) -> None:
-        with self.database.write() as tx:
-            lock_graph(tx)
-            flow_id = catalog.find_flow(tx, self.some_name(index)).id
-            found = list(tx.conn.execute(select(versions.c.id).where(versions.c.flow_id == flow_id)).scalars())
-            if not found:
-                return
-            tx.conn.execute(update(version_stages).where(version_stages.c.flow_id == flow_id).values(ended_at=db_now()))
-            chosen = found[version % len(found)]
-            put(tx, version_stages, flow_id=flow_id, version_id=chosen, stage="champion", set_by=tx.actor_id)
-            readers = [edge.flow_id for edge in catalog.all_inputs(tx) if edge.upstream_flow_id == flow_id]
-            propagate(tx, readers, cause={"kind": "promotion"})
 
     @rule(hours=st.sampled_from([1, 12, 36]))
     def let_time_pass(self, hours: int) -> None:
