@@ -248,6 +248,16 @@ def test_a_plan_gives_way_to_what_has_been_made_of_newer_versions_meanwhile(data
     assert (run.status, run.reason.code) == ("cancelled", "overtaken")
 
 
+def test_a_plan_goes_on_where_what_was_made_meanwhile_read_nothing_newer(database: Database) -> None:
+    make_ready(database)
+    make_stale(database, "left")
+    made = plan(database, "mixed")
+    # In spite of its stale upstream, and after the plan was made: of the version that the plan is about to replace.
+    finish(database, claim_run(database, submit_run(database, "mixed", is_forced=True)))
+    assert work(database) == ["left", "mixed"]
+    assert again(database, made).status is PlanStatus.COMPLETED
+
+
 def test_what_waits_for_something_that_is_read_no_more_is_not_shared(database: Database) -> None:
     first = plan(database, "signal")
     with database.write() as tx:

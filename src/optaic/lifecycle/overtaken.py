@@ -13,7 +13,7 @@ from optaic.domain.status import Standing
 from optaic.ledger.catalog import Flow
 from optaic.ledger.columns import UtcDateTime
 from optaic.ledger.session import Transaction
-from optaic.ledger.tables import plan_members, plans, run_inputs, runs
+from optaic.ledger.tables import plan_members, plans, run_inputs, runs, versions
 
 
 def overtaken(tx: Transaction, run: Run, flow: Flow) -> Reason | None:
@@ -36,7 +36,7 @@ def overtaken(tx: Transaction, run: Run, flow: Flow) -> Reason | None:
     -------
     Reason or None
         None for a trial, a first attempt that belongs to no plan and has just pinned what is current, and where the
-        flow stands on the same versions, config and code, or on such as were pinned earlier.
+        flow stands on what was decided earlier, or on the same config and code and no later version of any input.
     """
     may_be_late = run.attempt > 0 or run.plan_step_id is not None
     if run.standing is not Standing.OFFICIAL or not may_be_late or flow.current_run_id is None:
@@ -45,19 +45,41 @@ def overtaken(tx: Transaction, run: Run, flow: Flow) -> Reason | None:
     ours, theirs = made[run.id], made[flow.current_run_id]
     if ours.decided_at >= theirs.decided_at:
         return None
-    pins: dict[uuid.UUID, dict[str, uuid.UUID | None]] = {run.id: {}, flow.current_run_id: {}}
-    query = select(run_inputs.c.run_id, run_inputs.c.role, run_inputs.c.version_id).where(
-        run_inputs.c.tenant_id == tx.tenant_id, run_inputs.c.run_id.in_(pins)
-    )
-    for row in tx.conn.execute(query):
-        pins[row.run_id][row.role] = row.version_id
-    is_same_work = (ours.revision_id, ours.definition_version_id) == (theirs.revision_id, theirs.definition_version_id)
-    if is_same_work and pins[run.id] == pins[flow.current_run_id]:
+    has_same_code = (ours.revision_id, ours.definition_version_id) == (theirs.revision_id, theirs.definition_version_id)
+    if has_same_code and not _reads_older(tx, run.id, flow.current_run_id):
         return None
     return Reason(
         code=ReasonCode.OVERTAKEN,
         message=f"run {flow.current_run_id} has made {flow.target} of what is newer than this run would read",
         next_step=f"to make {flow.target} of what is current: optaic run {flow.target} --recursive",
+    )
+
+
+def _reads_older(tx: Transaction, run_id: uuid.UUID, later_id: uuid.UUID) -> bool:
+    """Whether a run reads an earlier version of an input than a run that was decided later.
+
+    Of an input that somebody selects by stage or number, any other version is one that was selected before.
+    """
+    other = run_inputs.alias("other")
+    later = versions.alias("later")
+    query = (
+        select(run_inputs.c.selector, versions.c.number, later.c.number.label("later"))
+        .join(versions, and_(versions.c.tenant_id == run_inputs.c.tenant_id, versions.c.id == run_inputs.c.version_id))
+        .join(
+            other,
+            and_(
+                other.c.tenant_id == run_inputs.c.tenant_id,
+                other.c.run_id == later_id,
+                other.c.role == run_inputs.c.role,
+                other.c.upstream_flow_id == run_inputs.c.upstream_flow_id,
+            ),
+        )
+        .join(later, and_(later.c.tenant_id == other.c.tenant_id, later.c.id == other.c.version_id))
+        .where(run_inputs.c.tenant_id == tx.tenant_id, run_inputs.c.run_id == run_id)
+    )
+    return any(
+        row.number < row.later if row.selector == "current" else row.number != row.later
+        for row in tx.conn.execute(query)
     )
 
 
