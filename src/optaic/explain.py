@@ -121,8 +121,7 @@ def _read_behind(tx: Transaction, steps: list[Step], states: Mapping[uuid.UUID, 
     ]
     unready = [flow_id for flow_id in facts if states[flow_id].freshness is not Freshness.READY]
     unmet: dict[uuid.UUID, list[Unmet]] = {}
-    # A version that is selected by number and is not there is a cause already.
-    for one in find_unmet(tx, [item for item in catalog.inputs_of(tx, unready) if item.selector == "stage"]):
+    for one in find_unmet(tx, catalog.inputs_of(tx, unready)):
         unmet.setdefault(one.flow_id, []).append(one)
     return _Behind(
         states=states,

@@ -212,5 +212,5 @@ def _check_column(source: Input, name: str) -> None:
     if name not in source.all_columns and name not in source.keys:
         raise InvalidInputError(
             f"{source.instance} has no column {name!r}{did_you_mean(name, source.all_columns)}",
-            next_step=f"it has: {', '.join(source.all_columns) or 'none'}",
+            next_step=f"name one of its columns: {', '.join(source.all_columns) or 'it has none'}",
         )

@@ -1,4 +1,4 @@
-"""Choice: what a person has chosen of an upstream, by stage or by number, and how to get it where it is not there."""
+"""Choice: the stage by which a person has chosen a model's version, and how to get it where no version has it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, select
 
-from optaic.domain.kind import FlowKind, target_name
+from optaic.domain.kind import target_name
 from optaic.ledger.catalog import FlowInput
 from optaic.ledger.columns import among
 from optaic.ledger.session import Transaction
@@ -17,7 +17,7 @@ from optaic.ledger.tables import version_stages, versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmet:
-    """An input that selects a version which is not there.
+    """An input that selects a stage which no version has.
 
     Attributes
     ----------
@@ -35,16 +35,16 @@ class Unmet:
 
 
 def find_unmet(tx: Transaction, items: Collection[FlowInput]) -> list[Unmet]:
-    """Find the inputs that select, by stage or by number, a version which is not there: one statement, or none.
+    """Find the inputs that select a stage which no version has: one statement, or none.
 
     Parameters
     ----------
     tx
         A transaction.
     items
-        The inputs; those that take what is current are left out, the gate tells of them.
+        The inputs; those that select no stage are left out, the gate tells of them.
     """
-    chosen = [item for item in items if item.selector != "current"]
+    chosen = [item for item in items if item.selector == "stage"]
     if not chosen:
         return []
     query = (
@@ -68,27 +68,16 @@ def find_unmet(tx: Transaction, items: Collection[FlowInput]) -> list[Unmet]:
     found: list[Unmet] = []
     for item in chosen:
         stages = there.get(item.upstream_flow_id, {})
-        if item.selector == "version":
-            is_there = item.selector_version in stages
-        else:
-            is_there = item.selector_stage in stages.values()
-        if not is_there:
+        if item.selector_stage not in stages.values():
             found.append(_unmet(item, max(stages, default=None)))
     return found
 
 
 def _unmet(item: FlowInput, last: int | None) -> Unmet:
-    """Say what is not there of an upstream whose newest version is `last`."""
+    """Say what is not there of a model whose newest version is `last`."""
     name = target_name(item.upstream_instance, item.upstream_instance_kind, item.upstream_kind)
     has = "it has none yet" if last is None else f"it has versions 1 to {last}"
     steps = [] if last is not None else [f"optaic run {name} --recursive"]
-    if item.selector == "version":
-        message = f"no version {item.selector_version} of {name}"
-        steps.append(f"select a version that is there in optaic.yaml (version:{last or 1}), and: optaic apply")
-    else:
-        message = f"no version of {name} with the stage {item.selector_stage}"
-        if item.upstream_kind is FlowKind.TRAIN:
-            steps.append(f"optaic model stage {name}@{last or 1} {item.selector_stage}")
-        else:
-            steps.append("versions of models alone have stages: select current or version:N in optaic.yaml")
-    return Unmet(flow_id=item.flow_id, message=f"there is {message}: {has}", next_steps=tuple(steps))
+    steps.append(f"optaic model stage {name}@{last or 1} {item.selector_stage}")
+    message = f"there is no version of {name} with the stage {item.selector_stage}: {has}"
+    return Unmet(flow_id=item.flow_id, message=message, next_steps=tuple(steps))
