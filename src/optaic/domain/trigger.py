@@ -13,6 +13,7 @@ OUTSIDE = frozenset(
     {
         ReasonCode.CODE_MISMATCH,
         ReasonCode.ENGINE_ERROR,
+        ReasonCode.OVERTAKEN,
         ReasonCode.RELEASED,
         ReasonCode.SECRET_MISSING,
         ReasonCode.STORAGE_ERROR,
